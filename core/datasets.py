@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets of single infrared frames with masks: which files belong together, and which split they are in.
+
+Understood layouts, tried in this order below the root folder:
+
+======================  =======================================================  ==========================
+layout                  frames and masks                                         split lists
+======================  =======================================================  ==========================
+this project            ``images/NAME.*``, ``masks/NAME.*``                      ``splits/SPLIT.txt``
+BasicIRSTD, LESPS       ``images/NAME.*``, ``masks/NAME.*``                      ``img_idx/SPLIT_SET.txt``
+SIRST as published      ``images/NAME.*``, ``masks/NAME_pixels0.*``              ``idx_*/SPLIT.txt``
+plain folders           ``images/`` with ``masks/``                              none: seeded 5:1 draw
+background only         ``images/`` without ``masks/``: no target anywhere       none: all frames are ``train``
+======================  =======================================================  ==========================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
+
+__all__ = ["Dataset", "DatasetError", "Sample", "open_dataset", "read_frame", "read_mask", "read_sample"]
+
+_MASK_THRESHOLD = 127
+_DRAW_SEED = 0
+_DRAW_VAL_SHARE = 6
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used as it is; the message names the file or folder and the fix."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame and its mask file. ``mask`` is None for a frame that is known to hold no target."""
+
+    name: str
+    frame: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of one data set.
+
+    ``split_sha256`` is the SHA-256 of the sample names joined by newlines, in list order: it identifies the split
+    in reports whatever the folder is called.
+    """
+
+    name: str
+    root: Path
+    split: str
+    samples: tuple[Sample, ...]
+    split_sha256: str
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def open_dataset(root: str | Path, split: str = "val") -> Dataset:
+    """Open one split of a data set in any of the layouts of this module.
+
+    Args:
+        root: Folder that holds ``images/``.
+        split: ``"train"``, ``"val"``, ``"test"``, another list's name, or ``"all"`` for every frame with a mask
+            (or every frame, in a background-only folder).
+
+    Raises:
+        DatasetError: The folder, a listed frame or a listed mask is missing, a list is empty, or the split does
+            not exist; the message lists the splits that do.
+    """
+    root = Path(root)
+    images = root / "images"
+    if not images.is_dir():
+        raise DatasetError(f"{root}: no images/ folder; pass the folder that holds images/ (and masks/)")
+    frames = _index(images)
+    if not frames:
+        raise DatasetError(f"{images}: holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    masks_folder = root / "masks"
+    background = not masks_folder.is_dir()
+    masks = {} if background else _index(masks_folder)
+    names = _names(root, split, frames, masks, background)
+    if not names:
+        raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
+    samples = tuple(_sample(name, frames, masks, background, root) for name in names)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return Dataset(root.resolve().name, root, split, samples, digest)
+
+
+def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask file; gray above 127 is target.
+
+    Args:
+        path: Single-channel (or equal-plane) image file.
+        shape: (H, W) of the frame that it belongs to.
+
+    Raises:
+        DatasetError: The file is unreadable or has another size than its frame.
+    """
+    try:
+        pixels = read_frame(path, colour="luma")
+    except ImageError as error:
+        raise DatasetError(f"mask {error}") from error
+    if pixels.shape != shape:
+        raise DatasetError(
+            f"{path}: the mask is {pixels.shape[0]}x{pixels.shape[1]} but its frame is {shape[0]}x{shape[1]} (H x W); "
+            "masks are never resized here: correct the file or leave the sample out of the split list"
+        )
+    mask: NDArray[np.bool_] = pixels > _MASK_THRESHOLD
+    return mask
+
+
+def read_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read a frame [H, W] in its native dtype and its bool mask [H, W] (all False for a background frame)."""
+    try:
+        frame = read_frame(sample.frame, colour="luma")
+    except ImageError as error:
+        raise DatasetError(f"frame {error}") from error
+    shape = (frame.shape[0], frame.shape[1])
+    if sample.mask is None:
+        return frame, np.zeros(shape, np.bool_)
+    return frame, read_mask(sample.mask, shape)
+
+
+def _index(folder: Path) -> dict[str, Path]:
+    files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES)
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            raise DatasetError(
+                f"{folder}: {found[path.stem].name} and {path.name} share a name; keep one of them"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    lists = {p.stem: p for p in sorted(root.glob("splits/*.txt"))}
+    for path in sorted(root.glob("img_idx/*.txt")):
+        lists.setdefault(path.stem.split("_")[0], path)
+    for path in sorted(root.glob("idx_*/*.txt")):
+        lists.setdefault("train" if path.stem == "trainval" else path.stem, path)
+    return lists
+
+
+def _available(root: Path) -> str:
+    lists = _lists(root)
+    return (
+        f"available splits: {', '.join(sorted(lists))}, all" if lists else "it has no split lists, use 'all'"
+    )
+
+
+def _names(
+    root: Path, split: str, frames: dict[str, Path], masks: dict[str, Path], background: bool
+) -> list[str]:
+    lists = _lists(root)
+    if split in lists:
+        return [line.strip() for line in lists[split].read_text().splitlines() if line.strip()]
+    every = (
+        sorted(frames) if background else [n for n in sorted(frames) if n in masks or f"{n}_pixels0" in masks]
+    )
+    if split == "all" or (background and split == "train"):
+        return every
+    if lists or background or split not in {"train", "val"}:
+        raise DatasetError(f"{root}: no split {split!r}; {_available(root)}")
+    shuffled = list(every)
+    random.Random(_DRAW_SEED).shuffle(shuffled)
+    val = set(shuffled[: max(1, len(shuffled) // _DRAW_VAL_SHARE)])
+    return [n for n in every if (n in val) == (split == "val")]
+
+
+def _sample(
+    name: str, frames: dict[str, Path], masks: dict[str, Path], background: bool, root: Path
+) -> Sample:
+    if name not in frames:
+        raise DatasetError(f"{root}: the split list names {name!r} but images/ holds no such file")
+    if background:
+        return Sample(name, frames[name], None)
+    mask = masks.get(name) or masks.get(f"{name}_pixels0")
+    if mask is None:
+        raise DatasetError(
+            f"{root}: {frames[name].name} has no mask ({name}.* or {name}_pixels0.* in masks/)"
+        )
+    return Sample(name, frames[name], mask)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading single infrared images from files without losing a bit of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".pgm"})
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class ImageError(ValueError):
+    """A file that cannot be read as one single-channel frame; the message names the file and the fix."""
+
+
+def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
+    """Read one image as a single-channel frame in its native depth.
+
+    Args:
+        path: PNG, TIFF, BMP, JPEG or PGM file; 8 or 16 bits, or 32-bit float (TIFF).
+        colour: What to do with three unequal colour planes: ``"refuse"`` raises, because a false-colour palette
+            is no temperature; ``"luma"`` takes ITU-R BT.601 luma, rounded to uint8. Equal planes are one plane.
+
+    Returns:
+        uint8, uint16 or float32 array [H, W]; never rescaled.
+
+    Raises:
+        ImageError: The file is missing, empty, not an image, or not single-channel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file; check the path and the list that names it")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path}: the file is empty (0 bytes); copy or download it again")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            mode = image.mode
+            pixels = np.asarray(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path}: not an image in a known format; expected PNG, TIFF, BMP, JPEG or PGM"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(
+            f"{path}: cannot be decoded ({error}); the file is damaged, copy it again"
+        ) from error
+    return _single_channel(pixels, mode, path, colour)
+
+
+def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) -> NDArray[Any]:
+    if mode == "1":
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if mode == "L":
+        return pixels
+    if mode.startswith("I;16"):
+        return pixels.astype(np.uint16)
+    if mode == "I":
+        low, high = int(pixels.min()), int(pixels.max())
+        if low < 0 or high > 65535:
+            raise ImageError(
+                f"{path}: 32-bit integers from {low} to {high}; save it with 16 bits or as float TIFF"
+            )
+        return pixels.astype(np.uint16)
+    if mode == "F":
+        return pixels.astype(np.float32)
+    if mode in {"RGB", "RGBA"}:
+        planes = pixels[..., :3]
+        if np.array_equal(planes[..., 0], planes[..., 1]) and np.array_equal(planes[..., 0], planes[..., 2]):
+            return np.ascontiguousarray(planes[..., 0])
+        if colour == "luma":
+            return np.rint(planes @ _LUMA).astype(np.uint8)
+        raise ImageError(
+            f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
+            'or pass colour="luma" if this is a gray picture that was stored with slightly different planes'
+        )
+    raise ImageError(f"{path}: image mode {mode} is not supported; save it as 8- or 16-bit gray")
