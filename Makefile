@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target makes the virtual environment that it needs. A second call only repeats what has changed.
+#
+#   PYTHON=python3.12            interpreter of a new environment
+#   TORCH=torch==2.13.0          which torch the test environment gets; pip's own settings choose the build (CPU or CUDA)
+#   PYTEST_ARGS="-k metrics"     passed to pytest
+
+PYTHON ?= python3
+TORCH ?= torch
+PYTEST_ARGS ?=
+
+# Two environments: the runtime one never sees torch, so the demo stays quick and proves that none is needed.
+RUNTIME := .venv
+TESTING := .venv-test
+
+SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find core kernels pitviper sdk train \
+	-type f ! -path '*/__pycache__/*' ! -name '*.so')
+PIP := -m pip install --quiet --disable-pip-version-check
+
+# Both environments build in build/, which two builds at once would corrupt.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs clean
+
+help:
+	@echo "make demo    run the detector on a synthetic scene: video and targets in demo-output/"
+	@echo "make test    install with the training extra and run every test"
+	@echo "make lint    ruff, mypy --strict, clang-format"
+	@echo "make bench   time each stage of one frame on this machine"
+	@echo "make docs    build the documentation into site/"
+	@echo "make clean   remove environments, builds and outputs"
+
+demo: $(RUNTIME)/.installed
+	$(RUNTIME)/bin/pitviper demo demo-output
+
+test: $(TESTING)/.installed
+	PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest $(PYTEST_ARGS)
+
+lint: $(TESTING)/.linters
+	$(TESTING)/bin/ruff check .
+	$(TESTING)/bin/ruff format --check .
+	$(TESTING)/bin/mypy
+	find kernels/csrc -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
+		| xargs $(TESTING)/bin/clang-format --dry-run -Werror
+
+bench: $(RUNTIME)/.installed
+	$(RUNTIME)/bin/pitviper bench
+
+docs: $(RUNTIME)/.docs
+	$(RUNTIME)/bin/mkdocs build --strict
+
+clean:
+	rm -rf $(RUNTIME) $(TESTING) build dist site demo-output
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(RUNTIME)/bin/python $(TESTING)/bin/python:
+	$(PYTHON) -m venv $(@D)/..
+
+$(RUNTIME)/.installed: $(SOURCES) | $(RUNTIME)/bin/python
+	$(RUNTIME)/bin/python $(PIP) .
+	@touch $@
+
+# The wheel is installed, not the checkout: what a test imports is what a user gets.
+$(TESTING)/.installed: $(SOURCES) | $(TESTING)/bin/python
+	$(TESTING)/bin/python $(PIP) '$(TORCH)' '.[train,test]'
+	@touch $@
+
+$(TESTING)/.linters: $(TESTING)/.installed
+	$(TESTING)/bin/python $(PIP) '.[dev]'
+	@touch $@
+
+$(RUNTIME)/.docs: $(RUNTIME)/.installed
+	$(RUNTIME)/bin/python $(PIP) '.[docs]'
+	@touch $@
