@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test may rely on: the checkout's root, and a compiled module where one is required."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to run when PITVIPER_REQUIRE_NATIVE=1 and the compiled module is absent or broken.
+
+    Without it every operation falls back to NumPy and the suite stays green while the C++ code is not tested.
+    """
+    if os.environ.get("PITVIPER_REQUIRE_NATIVE") != "1":
+        return
+    try:
+        importlib.import_module("pitviper.kernels._native")
+    except ImportError as reason:
+        raise pytest.UsageError(
+            f"PITVIPER_REQUIRE_NATIVE=1, but pitviper.kernels._native cannot be imported ({reason}). "
+            "Reinstall with a C++17 compiler at hand: `make test`, or `pip install .`"
+        ) from reason
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the checkout: what the wheel leaves out (examples, docs, the Makefile) is read from there."""
+    return ROOT
