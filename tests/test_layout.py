@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of docs/architecture.md that a reader of one file cannot see: who may import whom, and file hygiene."""
+"""The rules of docs/architecture.md that no reader of one file sees: who may import whom, and file hygiene."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _id(path: Path) -> str:
 
 
 def imported_modules(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """Absolute names of all modules that a file imports, anywhere in it: functions and import_module calls too.
+    """Absolute names of what a file imports, anywhere in it: in functions and by import_module too.
 
     Args:
         tree: The parsed file.
