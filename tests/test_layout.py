@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of docs/architecture.md that no reader of one file sees: who may import whom, and file hygiene."""
+"""The rules of docs/architecture.md that one file cannot show: who may import whom, and file hygiene."""
 
 from __future__ import annotations
 

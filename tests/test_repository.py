@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must never be committed: code that runs on loading, other people's data, the machine of one developer."""
+"""What must never be committed: code that runs on loading, other people's data, one developer's machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ MACHINE = re.compile(
     r"|--(?:extra-)?index-url[ =]\S|--find-links[ =]\S|https?://\S*(?:/simple/|/whl/)"
 )
 LOADS_CODE = re.compile(
-    r"\b(?:import pickle|from pickle|pickle\.loads?|joblib\.load|allow_pickle\s*=\s*True|weights_only\s*=\s*False)"
+    r"\b(?:import pickle|from pickle|pickle\.loads?|joblib\.load)\b"
+    r"|\ballow_pickle\s*=\s*True|\bweights_only\s*=\s*False"
 )
 
 
