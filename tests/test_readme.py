@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README shows can be done as it is written there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for name, body in FENCE.findall(page.read_text("utf-8")) if name == language]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Command lines of the console blocks, continued lines joined, without comments."""
+    text = "\n".join(blocks(page, "console")).replace("\\\n", " ")
+    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+
+
+def pitviper_commands() -> list[list[str]]:
+    found = []
+    for page in PAGES:
+        for words in commands(page):
+            program = Path(words[0]).name
+            if program in {"pitviper", "pitviper-train"}:
+                found.append([program, *words[1:]])
+    return found
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the environment under test, away from the checkout."""
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env=os.environ | {"PATH": search},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_first_python_comes_early() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert lines.index("```python") < 45, "the five lines of Python belong on the first screen"
+
+
+@pytest.mark.parametrize("index", range(len(blocks(ROOT / "README.md", "python"))))
+def test_readme_python_runs(index: int, tmp_path: Path) -> None:
+    code = blocks(ROOT / "README.md", "python")[index]
+    done = run([sys.executable, "-I", "-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout, "the example prints what it finds"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_documented_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for words in commands(page):
+        if words[0] == "make":
+            assert {word for word in words[1:] if "=" not in word} <= targets
+
+
+@pytest.mark.parametrize("words", pitviper_commands(), ids=" ".join)
+def test_documented_commands_exist(words: list[str], tmp_path: Path) -> None:
+    command = [word for word in words[:2] if not word.startswith("-")]
+    done = run([*command, "--help"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in done.stdout, f"{' '.join(command)} has no {word}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [words for words in pitviper_commands() if any("synthetic://" in word for word in words)],
+    ids=" ".join,
+)
+def test_commands_on_the_synthetic_scene_run(words: list[str], tmp_path: Path) -> None:
+    done = run(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
