@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probability map behind a result: whole while it is fresh, a few pixel indices once it is let go.
+
+A stream of a day must not hold a map per result that somebody keeps: it releases each map at the next
+frame. The mask survives, because the pixels of small targets are few.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pitviper.sdk.errors import InputError
+
+__all__ = ["ProbabilityMap"]
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
+
+
+class ProbabilityMap:
+    """Probability of every pixel of one frame, shared by a result and what was filtered from it."""
+
+    def __init__(self, values: NDArray[np.float32], threshold: float) -> None:
+        """Take over ``values``, float32 [H, W] in [0, 1]; the caller does not write to it any more."""
+        self._shape = values.shape
+        # The kernels compare in float64, so the limit here is the largest float32 up to the threshold.
+        limit = np.float32(threshold)
+        self._limit = limit if limit <= threshold else np.nextafter(limit, np.float32(-1))
+        self._values: NDArray[np.float32] | None = values
+        self._pixels: NDArray[np.intp] | None = None
+
+    def values(self) -> NDArray[np.float32]:
+        """float32 [H, W], read-only.
+
+        Raises:
+            InputError: The map has been released.
+        """
+        if self._values is None:
+            raise InputError(
+                "the score map of a streamed result is let go at the next frame; "
+                "read it before, or pass keep_maps=True to stream()"
+            )
+        view = self._values.view()
+        view.setflags(write=False)
+        return view
+
+    def above(self) -> NDArray[np.bool_]:
+        """bool [H, W], probability > threshold; available after `release` too."""
+        values = self._values
+        if values is not None:
+            return values > self._limit
+        found = np.zeros(self._shape, np.bool_)
+        found.ravel()[self._pixels] = True
+        return found
+
+    def mask(self, xyxy: NDArray[np.float32], area_px: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """bool [H, W], the 8-connected components that have one of the boxes and its area."""
+        above = self.above()
+        if int(area_px.sum(dtype=np.int64)) == np.count_nonzero(above):
+            return above
+        labels, _ = ndimage.label(above, _EIGHT_NEIGHBOURS)
+        wanted = {(*map(int, box), int(area)) for box, area in zip(xyxy, area_px, strict=True)}
+        areas = np.bincount(labels.ravel())
+        chosen = np.zeros(len(areas), np.bool_)
+        for label, place in enumerate(ndimage.find_objects(labels), start=1):
+            rows, columns = place
+            chosen[label] = (columns.start, rows.start, columns.stop, rows.stop, int(areas[label])) in wanted
+        found: NDArray[np.bool_] = chosen[labels]
+        return found
+
+    def release(self) -> None:
+        """Let go of the probabilities and keep the indices of the pixels above the threshold."""
+        if self._values is not None:
+            self._pixels = np.flatnonzero(self.above())
+            self._values = None
