@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime on the CPU: ``network.onnx`` of the package."""
+
+from __future__ import annotations
+
+from importlib import metadata, util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.core.manifest import NETWORK_ONNX, Package
+from pitviper.sdk.engines.base import EngineInfo, EngineStatus
+from pitviper.sdk.errors import EngineError, EngineUnavailable
+
+__all__ = ["OnnxRuntimeEngine", "status"]
+
+NAME = "onnxruntime"
+_DEVICES = ("auto", "cpu")
+_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+
+def status() -> EngineStatus:
+    """Whether this engine can run; does not import ONNX Runtime."""
+    if util.find_spec("onnxruntime") is None:
+        return EngineStatus(NAME, False, "the package onnxruntime is not installed; pip install onnxruntime")
+    try:
+        version = metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        # onnxruntime-gpu and vendor builds install the same module under another distribution name.
+        version = None
+    return EngineStatus(NAME, True, "runs on the CPU", version)
+
+
+class OnnxRuntimeEngine:
+    """`Engine` over one ``InferenceSession``.
+
+    The session's arena keeps the memory of the largest frame. When the frame size changes, one run gives
+    back what it does not need, so that sizes that come and go do not add up.
+
+    Args:
+        package: Verified weights package.
+        device: ``auto`` or ``cpu``.
+        threads: Threads inside one operator; None leaves the choice to ONNX Runtime (the physical cores).
+
+    Raises:
+        EngineUnavailable: ONNX Runtime is missing, or another device was asked for.
+        EngineError: ONNX Runtime does not accept the network.
+    """
+
+    def __init__(self, package: Package, *, device: str = "auto", threads: int | None = None) -> None:
+        if device not in _DEVICES:
+            raise EngineUnavailable(
+                f"engine {NAME!r} does not run on device {device!r}; it offers cpu. Leave device='auto'"
+            )
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineUnavailable(
+                f"engine {NAME!r} cannot run: {error}; pip install onnxruntime"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                package.read(NETWORK_ONNX), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # ONNX Runtime raises many private exception types with no common base.
+            raise EngineError(f"{package.path}/{NETWORK_ONNX}: ONNX Runtime refuses it: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+        self._shrinking: Any = onnxruntime.RunOptions()
+        self._shrinking.add_run_config_entry(*_SHRINK)
+        self._shape: tuple[int, ...] | None = None
+        self._info = EngineInfo(NAME, onnxruntime.__version__, "cpu", "fp32", threads)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it really runs on."""
+        return self._info
+
+    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
+        if self._session is None:
+            raise EngineError("the engine is closed; make a new Detector")
+        changed = self._shape is not None and frames.shape != self._shape
+        self._shape = frames.shape
+        options = self._shrinking if changed else None
+        try:
+            outputs = self._session.run([self._output], {self._input: frames}, options)
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed on frames {list(frames.shape)}: {error}") from error
+        probability: NDArray[np.float32] = outputs[0]
+        return probability
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None

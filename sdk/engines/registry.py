@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which engines exist, which can run here, and choosing one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from pitviper.core.manifest import Package
+from pitviper.sdk.engines import onnxruntime, torch
+from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
+from pitviper.sdk.errors import EngineUnavailable
+
+__all__ = ["ENGINES", "engines", "open_engine"]
+
+_LOG = logging.getLogger("pitviper.engines")
+
+
+class _Offer(NamedTuple):
+    status: Callable[[], EngineStatus]
+    build: Callable[..., Engine]
+
+
+ENGINES: Final[dict[str, _Offer]] = {
+    "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine),
+    "torch": _Offer(torch.status, torch.TorchEngine),
+}
+"""Engines in the order that ``auto`` tries them."""
+
+_ALIASES: Final = {"ort": "onnxruntime"}
+_PLANNED: Final = ("cuda", "tensorrt")
+_PRECISIONS: Final = ("auto", "fp32")
+
+
+def engines() -> list[EngineStatus]:
+    """Every engine in the order that ``auto`` tries them, usable or not, with the reason.
+
+    Example:
+        >>> [status.name for status in engines()]
+        ['onnxruntime', 'torch']
+    """
+    return [offer.status() for offer in ENGINES.values()]
+
+
+def open_engine(
+    name: str,
+    package: Package,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> tuple[Engine, EngineInfo]:
+    """Open an engine by name, or the first that can run for ``auto``.
+
+    Returns:
+        The engine, and its info with who chose it and what was passed over.
+
+    Raises:
+        EngineUnavailable: The engine, device or precision cannot be had here; an engine that was asked for by
+            name is never replaced by another.
+        EngineError: The engine does not accept the network.
+    """
+    if precision not in _PRECISIONS:
+        raise EngineUnavailable(
+            f"precision {precision!r} is not offered; every engine of this version runs fp32. "
+            "Leave precision='auto'"
+        )
+    if name == "auto":
+        return _first_usable(package, device, threads)
+    offer = _offer(name)
+    engine = offer.build(package, device=device, threads=threads)
+    return engine, engine.info
+
+
+def _offer(name: str) -> _Offer:
+    key = _ALIASES.get(name, name)
+    if key in ENGINES:
+        return ENGINES[key]
+    offered = ", ".join(["auto", *ENGINES])
+    if name in _PLANNED:
+        raise EngineUnavailable(f"engine {name!r} is not offered by this version yet; offered: {offered}")
+    raise EngineUnavailable(f"unknown engine {name!r}; offered: {offered}")
+
+
+def _first_usable(package: Package, device: str, threads: int | None) -> tuple[Engine, EngineInfo]:
+    passed_over: list[str] = []
+    for name, offer in ENGINES.items():
+        status = offer.status()
+        if not status.usable:
+            passed_over.append(f"{name}: {status.reason}")
+            continue
+        try:
+            engine = offer.build(package, device=device, threads=threads)
+        except EngineUnavailable as error:
+            passed_over.append(f"{name}: {error}")
+            continue
+        info = replace(engine.info, chosen_by="auto", passed_over=tuple(passed_over))
+        _LOG.info("engine %s %s on %s (chosen automatically)", info.name, info.version, info.device)
+        return engine, info
+    raise EngineUnavailable("no engine can run here: " + "; ".join(passed_over))
