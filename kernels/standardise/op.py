@@ -69,9 +69,7 @@ def _padded_shape(shape: tuple[int, ...], stride: int) -> tuple[int, int]:
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
     if min(shape) < _SMALLEST:
-        raise ValueError(
-            f"frame must have at least {_SMALLEST} rows and columns, got {shape[0]} x {shape[1]}"
-        )
+        raise ValueError(f"frame must have at least {_SMALLEST} rows and columns, got shape {shape}")
     for side, name in zip(shape, ("rows", "columns"), strict=True):
         if -side % stride >= side:
             raise ValueError(
