@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Argument names that people bring from other libraries: accepted with one note, or refused."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from pitviper.sdk.errors import InputError
+
+__all__ = ["resolve_threshold"]
+
+_LOG = logging.getLogger("pitviper")
+
+
+def resolve_threshold(threshold: float | None, others: dict[str, Any], call: str) -> float | None:
+    """The threshold that was meant, checked; None when none was given.
+
+    Args:
+        threshold: Argument of that name.
+        others: Further keyword arguments of the call.
+        call: Name of the call, for messages.
+
+    Raises:
+        InputError: Not in [0, 1), given twice, or ``imgsz`` was given.
+        TypeError: A keyword that the call does not have.
+    """
+    if "imgsz" in others:
+        raise InputError(
+            "imgsz= has no counterpart: frames are never resized, because a target of two pixels does not "
+            "survive it. Leave it out; very large frames are tiled"
+        )
+    if "conf" in others:
+        if threshold is not None:
+            raise InputError("threshold= and its alias conf= were both given; pass threshold only")
+        threshold = others["conf"]
+        _note_once("conf= is taken as threshold=, the probability that a pixel has to exceed")
+    unknown = sorted(set(others) - {"conf"})
+    if unknown:
+        raise TypeError(f"{call}() got an unexpected keyword argument {unknown[0]!r}")
+    if threshold is None:
+        return None
+    try:
+        value = float(threshold)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"threshold must be a probability in [0, 1), got {threshold!r}") from error
+    if not 0.0 <= value < 1.0:
+        raise InputError(f"threshold must be a probability in [0, 1), got {value}; 0.5 is usual")
+    return value
+
+
+@functools.cache
+def _note_once(text: str) -> None:
+    _LOG.warning(text)

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `Detector`: a model on an engine, from frames to targets."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pitviper.core.manifest import Manifest, Package, PackageError
+from pitviper.sdk.aliases import resolve_threshold
+from pitviper.sdk.detections import Detections
+from pitviper.sdk.engines import Engine, EngineInfo, open_engine
+from pitviper.sdk.errors import InputError, ModelError
+from pitviper.sdk.frame_path import FramePath
+from pitviper.sdk.frames import SMALLEST, CheckedFrame, check_frame
+from pitviper.sdk.model import open_model
+from pitviper.sdk.tiling import Tiling
+
+if TYPE_CHECKING:
+    from pitviper.sdk.export import ExportReport
+    from pitviper.sdk.profile import Profile
+    from pitviper.sdk.stream import Stream
+
+__all__ = ["Detector"]
+
+_LOG = logging.getLogger("pitviper")
+
+
+class Detector:
+    """Finds targets of a few pixels in thermal frames.
+
+    One detector may be used by many threads at once: it returns what it returns serially. Preparing frames
+    and extracting targets run in the calling threads, the network runs one call at a time.
+
+    Args:
+        model: Name of a shipped model (`list_models`), the path of a weights package, or an opened package.
+        engine: ``auto``, a name of `engines`, or an object that keeps the `Engine` protocol. An engine
+            that is asked for by name runs or raises; what ``auto`` chose stands in `engine_info`.
+        device: ``auto``, ``cpu``, or with the torch engine ``cuda`` or ``cuda:N``.
+        precision: ``auto`` or ``fp32``.
+        threshold: Probability in [0, 1) that a pixel has to exceed; None takes the model's operating point.
+        max_targets: Most targets of one frame, those with the highest peaks; more set the flag ``truncated``.
+        tile: When and how large frames are cut; see `Tiling`.
+        threads: Threads of the network; None leaves it to the runtime.
+        warmup: Run once at construction, on 64 x 64 pixels or on the given (H, W), so that the first frame
+            takes no longer than the others; False leaves it out.
+
+    Raises:
+        ModelError: Unknown, damaged (`IntegrityError`) or unsafe (`UnsafeWeights`) model.
+        EngineUnavailable: The engine, device or precision cannot be had here.
+        InputError: Another argument is out of range.
+
+    Example:
+        >>> with Detector("pit-s") as detector:                              # doctest: +SKIP
+        ...     for target in detector.detect(frame):
+        ...         print(target.x, target.y, target.score)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Package = "pit-s",
+        *,
+        engine: str | Engine = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threshold: float | None = None,
+        max_targets: int = 256,
+        tile: Tiling | None = None,
+        threads: int | None = None,
+        warmup: bool | tuple[int, int] = True,
+        **others: Any,
+    ) -> None:
+        given = resolve_threshold(threshold, others, "Detector")
+        if max_targets < 1:
+            raise InputError(f"max_targets must be at least 1, got {max_targets}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, or None for the runtime's choice, got {threads}")
+        self._package = model if isinstance(model, Package) else open_model(model)
+        if given is None:
+            given = _operating_point(self._package)
+        self._threshold = given
+        if isinstance(engine, str):
+            running, self._info = open_engine(
+                engine, self._package, device=device, precision=precision, threads=threads
+            )
+        else:
+            running, self._info = engine, engine.info
+        self._path = FramePath(
+            running, stride=self.manifest.stride, tiling=tile or Tiling(), max_targets=max_targets
+        )
+        if warmup is not False:
+            height, width = (64, 64) if warmup is True else warmup
+            self.detect(np.zeros((max(height, SMALLEST), max(width, SMALLEST)), np.uint16))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model is, where it comes from and how well it did on validation data."""
+        return self._package.manifest
+
+    @property
+    def package(self) -> Package:
+        """The verified weights package."""
+        return self._package
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """What the network really runs on."""
+        return self._info
+
+    @property
+    def threshold(self) -> float:
+        """Probability that a pixel has to exceed, where a call does not say otherwise."""
+        return self._threshold
+
+    def detect(self, frame: Any, *, threshold: float | None = None, **others: Any) -> Detections:
+        """Targets of one frame.
+
+        Args:
+            frame: uint8, uint16, float16 or float32 [H, W] (or [H, W, 1], or three equal planes), at least
+                32 x 32 pixels, finite, in counts or kelvin: gain and offset do not matter. Or the path of an
+                image file. Never resized, never written to.
+            threshold: As in the constructor, for this frame only.
+
+        Raises:
+            InputError: Not such a frame; the message says what was given and what to do.
+            SourceError: The file cannot be read.
+            EngineError: The engine failed, or the detector is closed.
+        """
+        chosen = self._chosen(threshold, others, "detect")
+        return self._path.one(self._checked(frame), chosen)
+
+    def __call__(self, frame: Any, *, threshold: float | None = None, **others: Any) -> Detections:
+        """The same as `detect`."""
+        return self.detect(frame, threshold=threshold, **others)
+
+    def detect_batch(
+        self, frames: Iterable[Any], *, threshold: float | None = None, **others: Any
+    ) -> list[Detections]:
+        """Targets of several frames, always as a list in their order, ``frame_id`` counting from 0.
+
+        Frames of equal size go through the network together; every result equals that of `detect`.
+
+        Args:
+            frames: Frames as in `detect`, of any sizes; an array [N, H, W] will do.
+            threshold: As in the constructor, for these frames only.
+
+        Raises:
+            InputError: One of them is no frame, and the message names its index; or ``frames`` is one frame.
+            EngineError: The engine failed, or the detector is closed.
+        """
+        chosen = self._chosen(threshold, others, "detect_batch")
+        if isinstance(frames, (str, os.PathLike)) or (isinstance(frames, np.ndarray) and frames.ndim < 3):
+            raise InputError("detect_batch takes several frames, got one; use detect or [frame]")
+        checked = []
+        for index, frame in enumerate(frames):
+            try:
+                checked.append(self._checked(frame))
+            except InputError as error:
+                raise InputError(f"frame {index}: {error}") from error
+        return self._path.many(checked, chosen)
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        mode: str = "auto",
+        sinks: Sequence[Any] = (),
+        threshold: float | None = None,
+        timeout_s: float = 5.0,
+        every: int = 1,
+        keep_maps: bool = False,
+    ) -> Stream:
+        """Targets of every frame of a source, one after another: an iterator and a context manager.
+
+        Args:
+            source: A source, or what `open_source` accepts: path, folder, glob, URI, arrays, callable.
+            mode: ``all`` (every frame, in order, none dropped), ``latest`` (the newest frame, older ones are
+                dropped and counted) or ``auto``: ``latest`` for a live source, else ``all``.
+            sinks: Where each frame and its result are written before the result is returned. The stream
+                closes them.
+            threshold: As in the constructor, for this stream only.
+            timeout_s: Longest wait for a frame in seconds before `SourceTimeout`.
+            every: Process every n-th frame; the others are counted as dropped with the cause ``every``.
+            keep_maps: Keep the score map of each result; otherwise it is let go at the next frame.
+
+        Raises:
+            SourceError: The source cannot be opened.
+            InputError: An argument is out of range.
+        """
+        from pitviper.sdk.stream import Stream
+
+        return Stream(
+            self,
+            source,
+            mode=mode,
+            sinks=sinks,
+            threshold=self._chosen(threshold, {}, "stream"),
+            timeout_s=timeout_s,
+            every=every,
+            keep_maps=keep_maps,
+        )
+
+    def export(self, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
+        """Write the whole detector as one file and check it. See `export.export_model`."""
+        from pitviper.sdk.export import export_model
+
+        return export_model(self, path, format=format)
+
+    def profile(
+        self, shape: tuple[int, int] = (512, 640), *, seconds: float = 5.0, dtype: Any = np.uint16
+    ) -> Profile:
+        """Time each stage on a synthetic frame of ``shape`` (H, W). See `profile.profile_detector`."""
+        from pitviper.sdk.profile import profile_detector
+
+        return profile_detector(self, shape, seconds=seconds, dtype=dtype)
+
+    def close(self) -> None:
+        """Let go of the engine. Results stay valid; further calls raise `EngineError`. Twice is fine."""
+        self._path.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        info = self._info
+        return f"Detector({self.manifest.name!r}, engine={info.name!r}, device={info.device!r})"
+
+    def _chosen(self, threshold: float | None, others: dict[str, Any], call: str) -> float:
+        given = resolve_threshold(threshold, others, call)
+        return self._threshold if given is None else given
+
+    def _checked(self, frame: Any) -> CheckedFrame:
+        checked = check_frame(frame)
+        if "agc_suspected" in checked.flags:
+            _note_eight_bits()
+        return checked
+
+    def _detect_streamed(self, frame: Any, threshold: float, **values: Any) -> Detections:
+        """`detect` for `Stream`: ``values`` are what the stream knows of the frame (its index, time, ...)."""
+        return self._path.one(self._checked(frame), threshold, **values)
+
+
+def _operating_point(package: Package) -> float:
+    try:
+        return package.manifest.default_threshold()
+    except PackageError as error:
+        raise ModelError(str(error)) from error
+
+
+@functools.cache
+def _note_eight_bits() -> None:
+    _LOG.info("8-bit frames: the camera's gain control may have removed faint targets; prefer raw counts")

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a frame through the detector: standardise, network, extract targets; each stage timed.
+
+Many threads may go through one path at once. The stages around the network share nothing that changes; the
+network runs under a lock, one call at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.kernels import Targets, extract_targets, standardise
+from pitviper.sdk.detections import Detections, Timing
+from pitviper.sdk.engines import Engine
+from pitviper.sdk.errors import EngineError, InputError
+from pitviper.sdk.frames import CheckedFrame
+from pitviper.sdk.maps import ProbabilityMap
+from pitviper.sdk.tiling import Tiling, run_tiled
+
+__all__ = ["FramePath"]
+
+_LARGEST_BATCH = 8
+
+
+class FramePath:
+    """Runs checked frames through one engine.
+
+    Args:
+        engine: Runs the network.
+        stride: Multiple that the sides of the network's input must have.
+        tiling: When and how large frames are cut.
+        max_targets: Most targets of one frame.
+    """
+
+    def __init__(self, engine: Engine, *, stride: int, tiling: Tiling, max_targets: int) -> None:
+        self._engine = engine
+        self._stride = stride
+        self._tiling = tiling
+        self._max_targets = max_targets
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._closed = False
+
+    def one(
+        self,
+        frame: CheckedFrame,
+        threshold: float,
+        *,
+        wait_ms: float = 0.0,
+        host_ns: int | None = None,
+        **values: Any,
+    ) -> Detections:
+        """Targets of one frame.
+
+        Args:
+            frame: From `check_frame`.
+            threshold: Probability that a pixel has to exceed.
+            wait_ms: Time that the caller waited for the frame.
+            host_ns: When the frame arrived, by this machine's monotonic clock; gives the age of the result.
+            values: Further attributes of `Detections`.
+
+        Raises:
+            InputError: The frame holds NaN or infinities.
+            EngineError: The engine failed, or the path is closed.
+        """
+        started = time.perf_counter_ns()
+        height, width = frame.pixels.shape
+        buffer = self._buffer(self._padded(height), self._padded(width))
+        _standardise(frame, self._stride, buffer)
+        standardised = time.perf_counter_ns()
+        tiled = self._tiling.applies_to(height, width)
+        if tiled:
+            padded = run_tiled(self._run, buffer, self._tiling, self._stride)
+        else:
+            padded = self._run(buffer[None, None])[0, 0]
+        run = time.perf_counter_ns()
+        probability = padded[:height, :width]
+        targets = self._extract(probability, frame, threshold)
+        flags = (*frame.flags, *values.pop("flags", ()), *(("tiled",) if tiled else ()))
+        ended = time.perf_counter_ns()
+        return Detections.from_targets(
+            targets,
+            (height, width),
+            threshold=threshold,
+            timing=Timing(
+                standardise_ms=(standardised - started) / 1e6,
+                network_ms=(run - standardised) / 1e6,
+                extract_ms=(ended - run) / 1e6,
+                total_ms=(ended - started) / 1e6,
+                wait_ms=wait_ms,
+                age_ms=None if host_ns is None else (time.monotonic_ns() - host_ns) / 1e6,
+            ),
+            flags=flags,
+            probability=ProbabilityMap(probability, threshold),
+            **values,
+        )
+
+    def many(self, frames: Sequence[CheckedFrame], threshold: float) -> list[Detections]:
+        """Targets of several frames, in their order. Frames of equal size go through the network together.
+
+        Raises:
+            InputError, EngineError: As in `one`; the message of an InputError names the index of the frame.
+        """
+        results: dict[int, Detections] = {}
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, frame in enumerate(frames):
+            groups.setdefault(frame.pixels.shape, []).append(index)
+        for (height, width), members in groups.items():
+            if self._tiling.applies_to(height, width):
+                size = 1
+            else:
+                size = max(1, min(_LARGEST_BATCH, self._tiling.max_pixels // (height * width)))
+            for start in range(0, len(members), size):
+                chunk = members[start : start + size]
+                if len(chunk) == 1:
+                    with _naming(chunk[0]):
+                        found = [self.one(frames[chunk[0]], threshold, frame_id=chunk[0])]
+                else:
+                    found = self._together(frames, chunk, threshold)
+                results.update(zip(chunk, found, strict=True))
+        return [results[index] for index in range(len(frames))]
+
+    def _together(
+        self, frames: Sequence[CheckedFrame], chunk: Sequence[int], threshold: float
+    ) -> list[Detections]:
+        height, width = frames[chunk[0]].pixels.shape
+        shape = (len(chunk), 1, self._padded(height), self._padded(width))
+        batch = np.empty(shape, np.float32)
+        marks = [time.perf_counter_ns()]
+        for place, index in enumerate(chunk):
+            with _naming(index):
+                _standardise(frames[index], self._stride, batch[place, 0])
+            marks.append(time.perf_counter_ns())
+        maps = self._run(batch)
+        network_ms = (time.perf_counter_ns() - marks[-1]) / 1e6 / len(chunk)
+        found = []
+        for place, index in enumerate(chunk):
+            begun = time.perf_counter_ns()
+            # A copy, so that one result that is kept does not keep the maps of the whole batch.
+            probability = maps[place, 0, :height, :width].copy()
+            targets = self._extract(probability, frames[index], threshold)
+            extract_ms = (time.perf_counter_ns() - begun) / 1e6
+            standardise_ms = (marks[place + 1] - marks[place]) / 1e6
+            timing = Timing(standardise_ms, network_ms, extract_ms, standardise_ms + network_ms + extract_ms)
+            found.append(
+                Detections.from_targets(
+                    targets,
+                    (height, width),
+                    frame_id=index,
+                    threshold=threshold,
+                    timing=timing,
+                    flags=frames[index].flags,
+                    probability=ProbabilityMap(probability, threshold),
+                )
+            )
+        return found
+
+    def _run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._lock:
+            if self._closed:
+                raise EngineError("the detector is closed; make a new one, or call it inside its `with`")
+            probability = self._engine.run(frames)
+        if probability.shape != frames.shape or probability.dtype != np.float32:
+            raise EngineError(
+                f"the engine returned {probability.dtype} {list(probability.shape)}, "
+                f"needed is float32 {list(frames.shape)}"
+            )
+        return probability
+
+    def _extract(self, probability: NDArray[np.float32], frame: CheckedFrame, threshold: float) -> Targets:
+        try:
+            return extract_targets(probability, frame.pixels, threshold, max_targets=self._max_targets)
+        except ValueError as error:
+            # The frame and the threshold were checked before, so only the map can be at fault.
+            raise EngineError(f"the network's output cannot be used: {error}") from error
+
+    def _padded(self, length: int) -> int:
+        return -(-length // self._stride) * self._stride
+
+    def _buffer(self, height: int, width: int) -> NDArray[np.float32]:
+        """Memory of this thread for one standardised frame, so that a stream allocates none."""
+        buffer: NDArray[np.float32] | None = getattr(self._local, "buffer", None)
+        if buffer is None or buffer.shape != (height, width):
+            buffer = np.empty((height, width), np.float32)
+            self._local.buffer = buffer
+        return buffer
+
+    def close(self) -> None:
+        """Close the engine after the call that is running. Calling it twice is fine."""
+        with self._lock:
+            self._closed = True
+            self._engine.close()
+
+
+def _standardise(frame: CheckedFrame, stride: int, out: NDArray[np.float32]) -> None:
+    try:
+        standardise(frame.pixels, stride=stride, out=out)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+class _naming:
+    """Puts the index of the frame in front of an `InputError`."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            raise InputError(f"frame {self._index}: {error}") from error
