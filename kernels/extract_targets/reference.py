@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from pitviper.kernels.extract_targets.targets import Targets
 
@@ -32,6 +31,8 @@ def extract_targets_reference(
     max_targets: int,
 ) -> Targets:
     """The targets of one finite map [H, W]; ``frame`` is the raw frame [H, W] or None."""
+    from scipy import ndimage  # takes longer to import than NumPy, and the compiled code does without
+
     mask = probability.astype(np.float64) > threshold
     labels, total = ndimage.label(mask, structure=np.ones((3, 3)))
     labels = _in_raster_order(labels)

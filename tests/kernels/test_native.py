@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+import re
 import sys
 import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +64,20 @@ def test_old_module_is_refused(forgetful: None, monkeypatch: pytest.MonkeyPatch)
     assert "extract_targets" in native.missing_reason()
     with pytest.raises(NativeUnavailable, match="older"):
         native.load()
+
+
+def test_stub_describes_the_compiled_module() -> None:
+    """Names and arguments of ``_native.pyi`` are those that the compiled functions state themselves."""
+    stub = ast.parse((Path(native.__file__).parent / "_native.pyi").read_text())
+    written = {
+        node.name: [arg.arg for arg in node.args.args]
+        for node in stub.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    module = native.load()
+    compiled = {name: re.findall(r"(\w+): ", getattr(module, name).__doc__) for name in native.REQUIRED}
+    assert written == compiled
+    assert set(native.REQUIRED) == {name for name in vars(module) if not name.startswith("_")}
 
 
 def test_unknown_backend_lists_the_known() -> None:
