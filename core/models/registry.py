@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The zoo: which networks exist, how one is made, and a card for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from pitviper.core.models.acm import ACM, ACMConfig
+from pitviper.core.models.base import DetectorNetwork
+from pitviper.core.models.pitnet import PitNet, PitNetConfig
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a network is.
+
+    Attributes:
+        name: Name for ``create_model``.
+        family: Architecture class.
+        build: Makes the network from its config.
+        config: Default config of this name.
+        source: Paper or origin.
+        note: One sentence on when to take it.
+    """
+
+    name: str
+    family: str
+    build: Callable[[Any], DetectorNetwork]
+    config: Any
+    source: str
+    note: str
+
+
+_OWN = "this project"
+_ACM = "Dai et al., Asymmetric Contextual Modulation for Infrared Small Target Detection, WACV 2021"
+_CARDS = {
+    card.name: card
+    for card in (
+        ModelCard(
+            "pit-n",
+            "PitNet",
+            PitNet,
+            PitNetConfig(fine_depth=(1, 1), widths=(16, 32, 48), depths=(0, 1, 1), decoder=(0, 0)),
+            _OWN,
+            "The smallest: for boards without a GPU or very fast cameras.",
+        ),
+        ModelCard("pit-s", "PitNet", PitNet, PitNetConfig(), _OWN, "The default."),
+        ModelCard(
+            "pit-m",
+            "PitNet",
+            PitNet,
+            PitNetConfig(
+                fine=8, fine_depth=(2, 1), widths=(48, 64, 96, 128), depths=(2, 2, 2, 1), decoder=(0, 1, 1)
+            ),
+            _OWN,
+            "For a board with a GPU that has time to spare.",
+        ),
+        ModelCard("acm", "ACM", ACM, ACMConfig(), _ACM, "Published light baseline, 3 blocks a stage."),
+    )
+}
+
+
+def list_models() -> list[str]:
+    """Names that ``create_model`` accepts."""
+    return list(_CARDS)
+
+
+def model_card(name: str) -> ModelCard:
+    """The card of a network.
+
+    Raises:
+        ValueError: There is no network of that name; the message lists those that exist.
+    """
+    if name not in _CARDS:
+        raise ValueError(f"unknown model {name!r}; available: {', '.join(_CARDS)}")
+    return _CARDS[name]
+
+
+def create_model(name: str, **config: Any) -> DetectorNetwork:
+    """Build a network with random weights.
+
+    Args:
+        name: One of ``list_models()``.
+        config: Fields of the network's config that differ from the card's, for instance ``in_channels=3``.
+
+    Returns:
+        The network in training form and training mode.
+
+    Raises:
+        ValueError: Unknown name or config field; the message lists what exists.
+    """
+    card = model_card(name)
+    known = {f.name for f in fields(card.config)}
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    return card.build(replace(card.config, **changes))

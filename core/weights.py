@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing weights packages and loading networks from them. Needs torch and safetensors; writing needs onnx as well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from safetensors.torch import load, save
+
+from pitviper.core.export import detector_onnx, network_onnx
+from pitviper.core.manifest import (
+    DETECTOR_ONNX,
+    MANIFEST,
+    NETWORK_ONNX,
+    WEIGHTS,
+    Manifest,
+    Package,
+    PackageError,
+    file_record,
+    read_package,
+)
+from pitviper.core.models import DetectorNetwork, create_model
+from pitviper.kernels import NORMALISATION
+
+
+def write_package(path: str | Path, network: DetectorNetwork, manifest: Manifest) -> Package:
+    """Write a package for a network in training form and read it back.
+
+    Args:
+        path: Folder to make (replaced when it is a package already), or a file ending in ``.zip``.
+        network: Its weights are stored in training form; both ONNX files hold its deployed form.
+        manifest: Description; its ``files``, ``normalisation`` and ``stride`` are filled in here.
+
+    Raises:
+        PackageError: ``path`` is a folder with other content.
+    """
+    path = Path(path)
+    inner = network_onnx(network)
+    files = {
+        NETWORK_ONNX: inner,
+        DETECTOR_ONNX: detector_onnx(inner, stride=network.required_multiple),
+        WEIGHTS: save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}),
+    }
+    records = {name: file_record(content) for name, content in files.items()}
+    manifest = replace(manifest, files=records, stride=network.required_multiple, normalisation=NORMALISATION)
+    files[MANIFEST] = manifest.to_json().encode()
+    if path.suffix == ".zip":
+        _write_zip(path, files)
+    else:
+        _write_folder(path, files)
+    return read_package(path)
+
+
+def load_model(package: str | Path | Package) -> DetectorNetwork:
+    """The network of a package, in training form and evaluation mode.
+
+    Raises:
+        PackageError: The package is damaged, or its weights do not fit the architecture that it names.
+    """
+    if not isinstance(package, Package):
+        package = read_package(package)
+    architecture = package.manifest.architecture
+    network = create_model(architecture["name"], **architecture["config"])
+    if architecture["version"] != network.version:
+        raise PackageError(
+            f"{package.path}: weights for {architecture['name']} version {architecture['version']}, this pitviper has "
+            f"version {network.version}; install the release that made them, or train again"
+        )
+    try:
+        network.load_state_dict(load(package.read(WEIGHTS)))
+    except RuntimeError as error:
+        raise PackageError(f"{package.path}/{WEIGHTS} does not fit {architecture}: {error}") from error
+    return network.eval()
+
+
+def describe_architecture(name: str, network: DetectorNetwork) -> dict[str, object]:
+    """The manifest's ``architecture`` entry for a network made by ``create_model(name, ...)``."""
+    return {"name": name, "version": network.version, "config": asdict(network.config)}
+
+
+def _write_folder(path: Path, files: dict[str, bytes]) -> None:
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST).is_file())):
+        raise PackageError(f"{path} exists and is no weights package; choose another path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    partial.chmod(0o755)
+    try:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_zip(path: Path, files: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    os.replace(partial, path)

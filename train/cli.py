@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pitviper-train``: run a recipe, and make a weights package from a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pitviper.train.config import SupervisedConfig
+
+_FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (0, 1 failure, 2 usage, 130 interrupted)."""
+    options = _parser().parse_args(arguments)
+    try:
+        result: int = options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted; go on with the same command and --resume", file=sys.stderr)
+        return _INTERRUPTED
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        print(f"pitviper-train: {error}", file=sys.stderr)
+        return _FAILURE
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pitviper-train", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    supervised = commands.add_parser("supervised", help="full supervision from masks")
+    supervised.add_argument("--out", type=Path, required=True, help="run folder")
+    supervised.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    supervised.add_argument("--config", type=Path, help="JSON file of settings; options override it")
+    _add_settings(supervised)
+    supervised.add_argument("--accelerator", default="auto", help="cpu, cuda, auto (default)")
+    supervised.add_argument("--devices", default="auto", help="number of processes or devices")
+    supervised.add_argument(
+        "--precision", default="bf16-mixed", help="32-true, bf16-mixed (default), 16-mixed"
+    )
+    supervised.add_argument(
+        "--threads", type=int, default=0, help="CPU threads per process (0: torch decides)"
+    )
+    supervised.add_argument("--workers", type=int, default=0, help="loader processes")
+    supervised.set_defaults(run=_supervised)
+    package = commands.add_parser(
+        "package", help="weights package (ONNX, safetensors, manifest) from a finished run"
+    )
+    package.add_argument("folder", type=Path, help="run folder")
+    package.add_argument("output", type=Path, help="package folder or .zip")
+    package.add_argument(
+        "--weights", choices=("best", "last"), default="best", help="best on val, or last epoch"
+    )
+    package.add_argument("--licence", default="not stated", help="licence of the weights")
+    package.add_argument("--provenance", default="not stated", help="where the training data comes from")
+    package.add_argument("--commit", default="not stated", help="commit of the code that trained the run")
+    package.set_defaults(run=_package)
+    report = commands.add_parser("report", help="HTML report of a finished run on its val splits")
+    report.add_argument("folder", type=Path, help="run folder")
+    report.add_argument("output", type=Path, help="folder for report.html and its pictures")
+    report.add_argument(
+        "--weights", choices=("best", "last"), default="best", help="best on val, or last epoch"
+    )
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option per plain field of the config; nested ones come from --config."""
+    kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
+    for entry in fields(SupervisedConfig):
+        option = "--" + entry.name.replace("_", "-")
+        if entry.name == "data":
+            parser.add_argument(option, action="append", metavar="FOLDER", help="data set folder; repeatable")
+        elif entry.type in kinds:
+            kind = kinds[str(entry.type)]
+            parser.add_argument(
+                option, type=kind, metavar=str(entry.type).upper(), help=f"default {entry.default}"
+            )
+
+
+def read_config(options: argparse.Namespace) -> SupervisedConfig:
+    """Settings from --config, overridden by the options that were given."""
+    values: dict[str, Any] = json.loads(options.config.read_text()) if options.config else {}
+    given = {f.name: getattr(options, f.name, None) for f in fields(SupervisedConfig)}
+    return SupervisedConfig.from_dict(values | {k: v for k, v in given.items() if v is not None})
+
+
+def _supervised(options: argparse.Namespace) -> int:
+    from pitviper.train.run import Hardware, train_supervised
+
+    hardware = Hardware(
+        options.accelerator, options.devices, options.precision, options.threads, options.workers
+    )
+    train_supervised(read_config(options), options.out, hardware=hardware, resume=options.resume)
+    print(options.out)
+    return 0
+
+
+def _package(options: argparse.Namespace) -> int:
+    from pitviper.train.package import package_run
+
+    package = package_run(
+        options.folder,
+        options.output,
+        which=options.weights,
+        licence=options.licence,
+        provenance=options.provenance,
+        commit=options.commit,
+    )
+    print(package.path)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pitviper.train.report import report_run
+
+    print(report_run(options.folder, options.output, which=options.weights))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a training run. One frozen dataclass a recipe; stored with the weights; unknown keys are refused."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from pitviper.train.data.augment import AugmentConfig
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """Full supervision from masks.
+
+    Attributes:
+        model: Name in ``core.models.list_models()``.
+        data: Data set folders; train and val splits are used, background-only folders as negatives.
+        synthetic: Extra synthetic training frames with exact masks.
+        epochs: Passes over the data.
+        crops: (share of the run, side in pixels) pairs: each side is used until that share of the epochs is over.
+        crops_per_frame: Crops of each frame in one epoch.
+        target_share: Probability that a crop is placed over a target, where the frame has one.
+        batch: Crops per optimiser step, over all processes.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Of AdamW; not applied to biases, batch norms and identity branches.
+        warmup: Share of the run over which the learning rate rises; a cosine takes it to 1 % afterwards.
+        clip: Largest gradient norm.
+        ema: Decay of the averaged weights, which are the ones evaluated and kept.
+        keep: Share of pixels that the hard-mined cross-entropy keeps.
+        bce_weight: Weight of that term beside the soft IoU.
+        validate_every: Epochs between evaluations on the val splits; the first and last epoch are always evaluated.
+        seed: Seed of initialisation, order, crops and augmentation.
+        augmentation: Geometry and sensor effects.
+    """
+
+    model: str = "pit-s"
+    data: tuple[str, ...] = ()
+    synthetic: int = 0
+    epochs: int = 400
+    crops: tuple[tuple[float, int], ...] = ((1.0, 256),)
+    crops_per_frame: int = 1
+    target_share: float = 0.8
+    batch: int = 16
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.03
+    clip: float = 5.0
+    ema: float = 0.998
+    keep: float = 0.5
+    bce_weight: float = 1.0
+    validate_every: int = 10
+    seed: int = 0
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
+            raise ValueError("epochs, batch and crops_per_frame must be at least 1")
+        if not self.crops or self.crops[-1][0] != 1.0:
+            raise ValueError(f"crops must end with share 1.0, got {self.crops}")
+
+    def crop_at(self, epoch: int) -> int:
+        """Side of the crops, in pixels, in an epoch (counted from 0)."""
+        return next(size for share, size in self.crops if epoch < share * self.epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-safe mapping that ``from_dict`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SupervisedConfig:
+        """Read the mapping of ``to_dict``; an unknown key raises ``ValueError``."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        values = dict(values)
+        if "augmentation" in values and not isinstance(values["augmentation"], AugmentConfig):
+            values["augmentation"] = AugmentConfig(**values["augmentation"])
+        for name, inner in (("data", str), ("crops", tuple)):
+            if name in values:
+                values[name] = tuple(inner(v) for v in values[name])
+        return cls(**values)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full supervision: masks as targets, soft IoU and hard-mined cross-entropy on every output of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pitviper.core.models import DetectorNetwork
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.losses import hard_bce_loss, soft_iou_loss
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class SupervisedTask(nn.Module):
+    """The loss of one batch. Its only child is the network, so DDP and EMA see nothing else."""
+
+    def __init__(self, network: DetectorNetwork, config: SupervisedConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.keep = config.keep
+        self.bce_weight = config.bce_weight
+
+    def forward(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Loss and its parts.
+
+        Args:
+            images: Standardised crops [B, C, S, S].
+            masks: [B, 1, S, S] in [0, 1].
+
+        Returns:
+            Scalars ``loss`` (with gradient), ``soft_iou`` and ``hard_bce``, averaged over the outputs.
+        """
+        outputs = self.network.decode(self.network.encode(images))
+        soft_iou = mean_over_outputs(outputs, masks, soft_iou_loss)
+        hard_bce = mean_over_outputs(outputs, masks, lambda z, y: hard_bce_loss(z, y, keep=self.keep))
+        loss = soft_iou + self.bce_weight * hard_bce
+        return {"loss": loss, "soft_iou": soft_iou.detach(), "hard_bce": hard_bce.detach()}
+
+
+def mean_over_outputs(outputs: Mapping[str, Tensor], masks: Tensor, loss: LossFunction) -> Tensor:
+    """Average a loss over all outputs; for a smaller output the mask is max-pooled, so that no target is lost."""
+    total = sum(
+        loss(z, masks if z.shape[-2:] == masks.shape[-2:] else _pool(masks, z)) for z in outputs.values()
+    )
+    assert isinstance(total, Tensor)
+    return total / len(outputs)
+
+
+def _pool(masks: Tensor, like: Tensor) -> Tensor:
+    return F.adaptive_max_pool2d(masks, (like.shape[-2], like.shape[-1]))

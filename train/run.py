@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One supervised run from settings to a run folder: data, network, loop, logs, the last and the best weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pitviper.core.datasets import Dataset, DatasetError, open_dataset
+from pitviper.core.models import DetectorNetwork, create_model
+from pitviper.train import loop
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.data.store import StoredFrame, load_frames, make_frame
+from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
+from pitviper.train.recipes.supervised import SupervisedTask
+from pitviper.train.validate import Metrics, selection_score, validate
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+SUMMARY = "run.json"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run goes: the arguments of ``lightning_fabric.Fabric``, CPU threads and loader processes."""
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    precision: str = "bf16-mixed"
+    threads: int = 0
+    workers: int = 0
+
+
+def train_supervised(
+    config: SupervisedConfig, folder: Path, *, hardware: Hardware | None = None, resume: bool = False
+) -> Path:
+    """Train, and leave ``last.safetensors``, ``best.safetensors`` (by the val splits) and ``run.json`` in ``folder``.
+
+    Raises:
+        DatasetError: No data, or a broken file.
+        ValueError, FileExistsError: As in ``loop.start``.
+    """
+    if not config.data and not config.synthetic:
+        raise DatasetError(
+            "no training data: pass --data FOLDER (several times for several sets) or --synthetic N"
+        )
+    hardware = hardware or Hardware()
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
+    fabric = Fabric(accelerator=hardware.accelerator, devices=devices, precision=hardware.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    fabric.seed_everything(config.seed, verbose=False)
+    train_sets, val_sets = open_splits(config.data)
+    frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
+    held_out = {d.name: load_frames([d]) for d in val_sets}
+    network = create_model(config.model)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = loop.start(fabric, SupervisedTask(network, config), config, folder, resume=resume)
+    observers: list[loop.Observer] = []
+    if fabric.is_global_zero:
+        _say(
+            f"{len(frames)} training frames, validation: {', '.join(held_out) or 'none'}; run folder {folder}"
+        )
+        observers = [
+            ConsoleObserver(config.epochs),
+            TensorBoardObserver(folder / "tensorboard", run, held_out),
+        ]
+
+    def evaluate(averaged: DetectorNetwork) -> Metrics:
+        metrics = validate(averaged, held_out) if fabric.is_global_zero else {}
+        broadcast: Metrics = fabric.broadcast(metrics)
+        return broadcast
+
+    loop.fit(
+        run, frames, validate=evaluate, observers=observers, workers=hardware.workers, on_validation=keep_best
+    )
+    if fabric.is_global_zero:
+        _save_weights(run.network, folder / LAST)
+        summary = {
+            "config": config.to_dict(),
+            "data": [describe_set(d) for d in train_sets],
+            "validation": [describe_set(d) for d in val_sets],
+            "history": run.history,
+        }
+        (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+    return folder
+
+
+def keep_best(run: loop.TrainingRun, metrics: Metrics) -> None:
+    """Save the averaged weights when no earlier evaluation of this run scored as high on the val splits."""
+    if not metrics:
+        return
+    score = selection_score(metrics)
+    earlier = [selection_score(r["validation"]) for r in run.history if r.get("validation")]
+    if all(score > value for value in earlier):
+        _save_weights(run.network, run.folder / BEST, epoch=str(run.epoch))
+
+
+def open_splits(data: tuple[str, ...]) -> tuple[list[Dataset], list[Dataset]]:
+    """Train and val splits of every folder; a background-only folder has no val split."""
+    train, val = [], []
+    for root in data:
+        train.append(open_dataset(root, "train"))
+        if (Path(root) / "masks").is_dir():
+            val.append(open_dataset(root, "val"))
+    return train, val
+
+
+def synthetic_frames(count: int, seed: int) -> list[StoredFrame]:
+    """``count`` single frames of the synthetic generator, standardised, with exact masks."""
+    if not count:
+        return []
+    from pitviper.core.synthetic import random_scene_frame
+
+    made = (random_scene_frame(seed * 1_000_003 + i, (256, 256)) for i in range(count))
+    return [make_frame(f"synthetic/{i}", frame, mask) for i, (frame, mask) in enumerate(made)]
+
+
+def load_run(folder: Path, which: str) -> tuple[DetectorNetwork, dict[str, Any]]:
+    """The network that a finished run kept, and the run's summary; ``which`` is ``"best"`` or ``"last"``."""
+    summary_path = folder / SUMMARY
+    if not summary_path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {SUMMARY}: the run is not finished; resume it with --resume"
+        )
+    summary: dict[str, Any] = json.loads(summary_path.read_text())
+    network = create_model(summary["config"]["model"])
+    network.load_state_dict(load_file(folder / (BEST if which == "best" else LAST)))
+    return network.eval(), summary
+
+
+def describe_set(dataset: Dataset) -> dict[str, Any]:
+    """Name, split, number of frames and hash of a data set, for summaries and manifests."""
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "frames": len(dataset),
+        "split_sha256": dataset.split_sha256,
+    }
+
+
+def _save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    save_file(tensors, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

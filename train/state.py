@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints to resume from: tensors in safetensors, numbers in JSON, no pickle; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+_FILE = "checkpoint.safetensors"
+
+
+def save_checkpoint(
+    folder: Path, *, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, numbers: dict[str, Any]
+) -> None:
+    """Write module states, optimiser state and numbers to ``folder``, replacing the last checkpoint atomically.
+
+    Args:
+        folder: Run folder; created when missing.
+        modules: Modules by name; names hold no slash.
+        optimizer: Its state per parameter must be tensors (AdamW's is).
+        numbers: JSON-safe mapping (epoch, config, history).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{name}/{key}": value.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {
+            f"optimizer/{index}/{key}": value.detach().cpu().contiguous() for key, value in state.items()
+        }
+    partial = folder / (_FILE + ".partial")
+    save_file({k: v.clone() for k, v in tensors.items()}, partial, metadata={"numbers": json.dumps(numbers)})
+    os.replace(partial, folder / _FILE)
+
+
+def load_checkpoint(
+    folder: Path, *, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Restore what ``save_checkpoint`` wrote and return its numbers, or None when the folder holds none."""
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    tensors = load_file(path)
+    for name, module in modules.items():
+        module.load_state_dict(
+            {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+        )
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, field = key.split("/")
+            state.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return read_numbers(path)
+
+
+def read_numbers(path: Path) -> dict[str, Any]:
+    """The JSON numbers of a checkpoint file, without its tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])
+    return numbers
