@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class BlobEngine:
     info = EngineInfo("toy", "1", "cpu", "fp32", 1)
 
     def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] = []
+        self.shapes: deque[tuple[int, ...]] = deque(maxlen=64)
         self.closed = False
 
     def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:

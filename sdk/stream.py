@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Stream`: frames of a source through a detector into sinks, as an iterator and a context manager."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pitviper.sdk.detections import Detections
+from pitviper.sdk.errors import InputError, SourceLost, SourceTimeout
+from pitviper.sdk.feeds import EveryFrame, Feed, NewestFrame
+from pitviper.sdk.stream_stats import StageWindow, StreamStats
+
+if TYPE_CHECKING:
+    from pitviper.sdk.detector import Detector
+    from pitviper.sdk.maps import ProbabilityMap
+    from pitviper.sdk.sources import Frame
+
+__all__ = ["Stream", "StreamState"]
+
+StreamState = Literal["opening", "live", "stalled", "ended", "failed", "closed"]
+
+_LOG = logging.getLogger("pitviper.stream")
+_MODES = ("auto", "all", "latest")
+
+
+class Stream:
+    """Iterates over `Detections`, one per frame that is processed. Made by `Detector.stream`.
+
+    Leave it through ``with``, or run it to its end: both close the source and the sinks, and so does any error,
+    Ctrl-C included. What the sinks have written by then is valid. To be used by one thread.
+
+    Attributes:
+        frame: The source's frame that belongs to the last result, or None.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        source: Any,
+        *,
+        mode: str = "auto",
+        sinks: Sequence[Any] = (),
+        threshold: float = 0.5,
+        timeout_s: float = 5.0,
+        every: int = 1,
+        keep_maps: bool = False,
+    ) -> None:
+        self.frame: Frame | None = None
+        self._detector = detector
+        self._sinks = tuple(sinks)
+        self._threshold = threshold
+        self._every = every
+        self._keep_maps = keep_maps
+        self._processed = 0
+        self._failed = 0
+        self._window = StageWindow()
+        self._last_map: ProbabilityMap | None = None
+        self._started: float | None = None
+        self._seconds = 0.0
+        self._state: StreamState = "opening"
+        try:
+            self._feed, self._live = _open_feed(source, mode, timeout_s, every)
+        except BaseException:
+            self._close_sinks(quietly=True)
+            self._state = "failed"
+            raise
+
+    @property
+    def state(self) -> StreamState:
+        """``opening`` (no frame yet), ``live``, ``stalled`` (the source timed out or was lost), ``ended``, ``failed`` or
+        ``closed``.
+        """
+        return self._state
+
+    @property
+    def stats(self) -> StreamStats:
+        """Counts and times up to now."""
+        dropped = Counter(self._feed.dropped)
+        if self._failed:
+            dropped["failed"] += self._failed
+        running = self._seconds if self._started is None else time.perf_counter() - self._started
+        return StreamStats(
+            captured=self._feed.captured,
+            processed=self._processed,
+            dropped=dict(dropped),
+            waiting=self._feed.waiting(),
+            seconds=running,
+            stages=self._window.spreads(),
+        )
+
+    def __iter__(self) -> Iterator[Detections]:
+        return self
+
+    def __next__(self) -> Detections:
+        if self._state in ("ended", "failed", "closed", "stalled"):
+            raise StopIteration
+        if self._started is None:
+            self._started = time.perf_counter()
+        try:
+            return self._step()
+        except StopIteration:
+            self._finish("ended")
+            raise
+        except BaseException as error:
+            state: StreamState = "stalled" if isinstance(error, (SourceTimeout, SourceLost)) else "failed"
+            self._finish(state, quietly=True)
+            raise
+
+    def _step(self) -> Detections:
+        if self._last_map is not None and not self._keep_maps:
+            self._last_map.release()
+        asked = time.perf_counter_ns()
+        frame = self._take()
+        self._state = "live"
+        # Counted as lost until its result is out, so that the counts add up whatever happens in between.
+        self._failed = 1
+        try:
+            found = self._detector._detect_streamed(
+                frame.image,
+                self._threshold,
+                wait_ms=(time.perf_counter_ns() - asked) / 1e6,
+                host_ns=frame.time.host_ns if self._live else None,
+                frame_id=frame.index,
+                time=frame.time,
+                name=frame.name,
+                flags=tuple(frame.flags),
+            )
+        except InputError as error:
+            name = f" ({frame.name})" if frame.name else ""
+            raise InputError(f"frame {frame.index}{name}: {error}") from error
+        for sink in self._sinks:
+            sink.write(frame, found)
+        self._failed = 0
+        self._processed += 1
+        self._window.add(found.timing)
+        self._last_map = found.probability
+        self.frame = frame
+        return found
+
+    def _take(self) -> Frame:
+        frame = self._feed.take()
+        while frame.index % self._every:
+            self._feed.dropped["every"] += 1
+            frame = self._feed.take()
+        return frame
+
+    def close(self) -> None:
+        """Close the source and the sinks. Twice is fine.
+
+        Raises:
+            SinkError: A sink could not finish its output.
+        """
+        if self._state in ("opening", "live"):
+            self._finish("closed")
+
+    def _finish(self, state: StreamState, *, quietly: bool = False) -> None:
+        self._state = state
+        if self._started is not None:
+            self._seconds = time.perf_counter() - self._started
+            self._started = None
+        try:
+            self._feed.close()
+        except Exception as error:
+            _LOG.warning("closing the source: %s", error)
+        finally:
+            self._close_sinks(quietly=quietly)
+
+    def _close_sinks(self, *, quietly: bool) -> None:
+        """Close every sink, also when one fails; ``quietly`` logs the failures because an error is on its way."""
+        first: BaseException | None = None
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except Exception as error:
+                if quietly or first is not None:
+                    _LOG.error("closing an output: %s", error)
+                else:
+                    first = error
+        if first is not None:
+            raise first
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        elif self._state in ("opening", "live"):
+            self._finish("closed", quietly=True)
+
+
+def _open_feed(source: Any, mode: str, timeout_s: float, every: int) -> tuple[Feed, bool]:
+    if mode not in _MODES:
+        raise InputError(f"stream mode {mode!r} does not exist; there are {', '.join(_MODES)}")
+    if every < 1:
+        raise InputError(f"every must be at least 1 (process every n-th frame), got {every}")
+    if timeout_s <= 0:
+        raise InputError(f"timeout_s must be above 0 seconds, got {timeout_s}")
+    if not (hasattr(source, "info") and hasattr(source, "close") and hasattr(source, "__iter__")):
+        from pitviper.sdk.sources import open_source
+
+        source = open_source(source, timeout_s=timeout_s)
+    live = bool(source.info.live)
+    if mode == "latest" or (mode == "auto" and live):
+        return NewestFrame(source, timeout_s), live
+    return EveryFrame(source), live

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a stream counted and measured, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pitviper.sdk.detections import Timing
+
+__all__ = ["Spread", "StageWindow", "StreamStats"]
+
+_STAGES: Final = ("wait_ms", "standardise_ms", "network_ms", "extract_ms", "total_ms", "age_ms")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, 90th and 99th percentile and maximum of some times in milliseconds."""
+
+    median: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Spread:
+        """Spread of one or more values."""
+        array = np.asarray(values, np.float64)
+        median, p90, p99 = np.percentile(array, (50, 90, 99))
+        return cls(float(median), float(p90), float(p99), float(array.max()))
+
+    def to_dict(self) -> dict[str, float]:
+        """The fields by name, rounded to 1 microsecond."""
+        return {name: round(value, 3) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class StreamStats:
+    """Counts since the stream was opened. ``captured = processed + dropped + waiting`` at any time.
+
+    Attributes:
+        captured: Frames that the source delivered.
+        processed: Frames whose result was returned.
+        dropped: Frames that were not processed, by cause: ``newer`` (a newer frame took their place),
+            ``every`` (left out on request), ``closed`` (still waiting when the stream closed), ``failed`` (the
+            frame on which the stream failed).
+        waiting: Frames in the slot (0 or 1).
+        seconds: Time since the first frame was asked for.
+        stages: Spread of each stage over the last frames (at most 1,000), in milliseconds.
+    """
+
+    captured: int
+    processed: int
+    dropped: Mapping[str, int]
+    waiting: int
+    seconds: float
+    stages: Mapping[str, Spread] = field(default_factory=dict)
+
+    @property
+    def fps(self) -> float:
+        """Processed frames per second."""
+        return self.processed / self.seconds if self.seconds > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers by name, safe for JSON."""
+        return {
+            "captured": self.captured,
+            "processed": self.processed,
+            "dropped": dict(self.dropped),
+            "waiting": self.waiting,
+            "seconds": round(self.seconds, 3),
+            "fps": round(self.fps, 3),
+            "stages": {name: spread.to_dict() for name, spread in self.stages.items()},
+        }
+
+
+class StageWindow:
+    """Stage times of the last frames in a ring of fixed size."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._times = np.full((size, len(_STAGES)), np.nan, np.float32)
+        self._count = 0
+
+    def add(self, timing: Timing) -> None:
+        """Take in the times of one frame."""
+        row = [getattr(timing, stage) for stage in _STAGES]
+        self._times[self._count % len(self._times)] = [np.nan if value is None else value for value in row]
+        self._count += 1
+
+    def spreads(self) -> dict[str, Spread]:
+        """Spread of each stage that has a time."""
+        kept = self._times[: min(self._count, len(self._times))]
+        known = {stage: kept[:, index] for index, stage in enumerate(_STAGES)}
+        known = {stage: values[np.isfinite(values)] for stage, values in known.items()}
+        return {stage: Spread.of(values) for stage, values in known.items() if values.size}
