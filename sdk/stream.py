@@ -72,8 +72,8 @@ class Stream:
 
     @property
     def state(self) -> StreamState:
-        """``opening`` (no frame yet), ``live``, ``stalled`` (the source timed out or was lost), ``ended``, ``failed`` or
-        ``closed``.
+        """``opening`` (no frame yet), ``live``, ``stalled`` (the source timed out or was lost), ``ended``,
+        ``failed`` or ``closed``.
         """
         return self._state
 
