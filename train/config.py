@@ -15,11 +15,13 @@ class SupervisedConfig:
 
     Attributes:
         model: Name in ``core.models.list_models()``.
-        data: Data set folders; train and val splits are used, background-only folders as negatives.
+        data: Data set folders; train and val splits are used, background-only folders as negatives. A folder that
+            is named twice counts twice in training.
         synthetic: Extra synthetic training frames with exact masks.
         epochs: Passes over the data.
         crops: (share of the run, side in pixels) pairs: each side is used until that share of the epochs is over.
-        crops_per_frame: Crops of each frame in one epoch.
+        crops_per_frame: Crops of each frame in one epoch; a larger frame gets the square root of its area, in
+            units of 256 x 256 pixels, as many times more.
         target_share: Probability that a crop is placed over a target, where the frame has one.
         batch: Crops per optimiser step, over all processes.
         lr: Peak learning rate of AdamW.

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from pitviper.core.models import DetectorNetwork
 from pitviper.train.config import SupervisedConfig
-from pitviper.train.data.crops import CropDataset, EpochSampler
+from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.state import load_checkpoint, save_checkpoint
 
@@ -177,8 +177,7 @@ def _loader(run: TrainingRun, frames: Sequence[StoredFrame], workers: int) -> Da
         seed=config.seed,
     )
     sampler = EpochSampler(
-        len(frames),
-        repeats=config.crops_per_frame,
+        crop_counts(frames, config.crops_per_frame),
         seed=config.seed,
         rank=fabric.global_rank,
         world=fabric.world_size,

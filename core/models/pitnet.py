@@ -38,8 +38,8 @@ class PitNetConfig:
     fine: int = 4
     fine_depth: tuple[int, int] = (2, 1)
     widths: tuple[int, ...] = (32, 48, 64, 64)
-    depths: tuple[int, ...] = (1, 1, 1, 1)
-    decoder: tuple[int, ...] = (0, 1, 1)
+    depths: tuple[int, ...] = (0, 1, 1, 1)
+    decoder: tuple[int, ...] = (2, 1, 1)
 
 
 class PitNet(DetectorNetwork):

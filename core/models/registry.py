@@ -51,9 +51,7 @@ _CARDS = {
             "pit-m",
             "PitNet",
             PitNet,
-            PitNetConfig(
-                fine=8, fine_depth=(2, 1), widths=(48, 64, 96, 128), depths=(2, 2, 2, 1), decoder=(0, 1, 1)
-            ),
+            PitNetConfig(fine=8, widths=(48, 64, 96, 128), depths=(0, 2, 2, 1), decoder=(3, 1, 1)),
             _OWN,
             "For a board with a GPU that has time to spare.",
         ),

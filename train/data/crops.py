@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random training crops. A crop depends on (seed, epoch, index) alone, so a resumed run sees the same ones."""
+"""Random training crops. A crop depends on (seed, draw, index) alone, so a resumed run sees the same ones."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch.utils.data import Dataset, Sampler
 from pitviper.train.data.augment import AugmentConfig, augment
 from pitviper.train.data.store import StoredFrame
 
+_UNIT_SIDE = 256
+
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     """Augmented crops of standardised frames.
 
-    An item is (image float32 [1, S, S], mask float32 [1, S, S]); its key is (epoch, index of the frame).
+    An item is (image float32 [1, S, S], mask float32 [1, S, S]); its key is (draw, index of the frame).
 
     Args:
         frames: Frames to crop from; a side shorter than the crop is extended by reflection, mask and all.
@@ -47,8 +50,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.frames)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
+        draw, index = key
+        rng = np.random.default_rng((self.seed, draw, index))
         frame = self.frames[index]
         top, left = self._corner(frame, rng)
         image = cut(frame.image, top, left, self.size).astype(np.float32)
@@ -75,13 +78,13 @@ def cut(array: NDArray[np.generic], top: int, left: int, size: int) -> NDArray[n
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, index) of one epoch: the frames in an order drawn from (seed, epoch), each ``repeats`` times.
+    """Keys (draw, index) of one epoch: frame i comes ``repeats[i]`` times, in an order drawn from (seed, epoch).
 
-    With several processes, process r of n gets every n-th key, and all get equally many.
+    ``draw`` counts the crops taken of a frame since the start of the run, so every crop is another one. With several
+    processes, process r of n gets every n-th key, and all get equally many.
     """
 
-    def __init__(self, length: int, *, repeats: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length = length
+    def __init__(self, repeats: Sequence[int], *, seed: int, rank: int = 0, world: int = 1) -> None:
         self.repeats = repeats
         self.seed = seed
         self.rank = rank
@@ -89,13 +92,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.length * self.repeats // self.world
+        return sum(self.repeats) // self.world
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        keys = [
-            (self.epoch * self.repeats + r, int(i))
-            for r in range(self.repeats)
-            for i in rng.permutation(self.length)
-        ]
-        return iter(keys[self.rank : len(self) * self.world : self.world])
+        keys = [(self.epoch * n + k, i) for i, n in enumerate(self.repeats) for k in range(n)]
+        order = rng.permutation(len(keys))[self.rank : len(self) * self.world : self.world]
+        return (keys[i] for i in order)
+
+
+def crop_counts(frames: Sequence[StoredFrame], crops_per_frame: int) -> list[int]:
+    """Crops of each frame in an epoch: more of a larger frame, as the square root of its area in 256 x 256 pixels."""
+    return [crops_per_frame * max(1, round(math.sqrt(f.image.size) / _UNIT_SIDE)) for f in frames]
