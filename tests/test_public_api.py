@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 from pathlib import Path
@@ -53,3 +54,10 @@ def test_public_names_exist_and_say_what_they_are(module: str) -> None:
         value = getattr(loaded, name)
         if callable(value):
             assert value.__doc__, f"{module}.{name} has no docstring"
+
+
+def test_every_metric_is_defined_in_the_documentation() -> None:
+    result = importlib.import_module("pitviper.core.metrics").MetricsResult
+    text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    names = {field.name for field in dataclasses.fields(result)} - {"curves"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
