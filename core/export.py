@@ -7,7 +7,10 @@ Both graphs take any batch size; ``network_onnx`` any multiples of the stride an
 
 from __future__ import annotations
 
-import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,27 +42,56 @@ def network_onnx(network: DetectorNetwork) -> bytes:
         ``probability`` float32 [N, 1, H, W].
 
     Raises:
-        ModuleNotFoundError: onnx is missing; the message names the extra.
+        ModuleNotFoundError: onnx or onnxscript is missing; the message names the extra.
     """
-    onnx = _onnx()
+    _onnx()
     deployed = _Probability(network.deploy()).eval()
     stride, channels = network.required_multiple, network.in_channels
-    example = torch.zeros(2, channels, 4 * stride, 6 * stride)
-    dynamic = {"standardised": {0: "N", 2: "H", 3: "W"}, "probability": {0: "N", 2: "H", 3: "W"}}
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        deployed,
-        (example,),
-        buffer,
-        input_names=["standardised"],
-        output_names=["probability"],
-        dynamic_axes=dynamic,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    model = onnx.load_from_string(buffer.getvalue())
-    model.ir_version = _IR_VERSION
+    example = torch.zeros(2, channels, 4 * stride, 6 * stride, device=next(network.parameters()).device)
+    dim = torch.export.Dim
+    shape = {0: dim("N", min=1), 2: stride * dim("rows", min=1), 3: stride * dim("columns", min=1)}
+    with _quiet():
+        program = torch.onnx.export(
+            deployed,
+            (example,),
+            input_names=["standardised"],
+            output_names=["probability"],
+            dynamic_shapes=(shape,),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _clean(model)
     return _checked(model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what the exporter says about itself: a deprecation inside it, and torchvision, which is not needed."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        registration.setLevel(level)
+
+
+def _clean(model: Any) -> None:
+    """Drop the exporter's stack traces, which hold paths of this machine, and name the free dimensions N, H and W."""
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
+    for value in (*graph.input, *graph.output):
+        for axis, name in ((0, "N"), (2, "H"), (3, "W")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    model.ir_version = _IR_VERSION
 
 
 def detector_onnx(network: bytes, *, stride: int) -> bytes:
@@ -171,6 +203,9 @@ def _onnx() -> Any:
     try:
         import onnx
         import onnx.compose
+        import onnxscript  # noqa: F401  # torch.onnx.export(dynamo=True) needs it
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('export needs onnx: pip install "pitviper[export]"') from error
+        raise ModuleNotFoundError(
+            'export needs onnx and onnxscript: pip install "pitviper[export]"'
+        ) from error
     return onnx
