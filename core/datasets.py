@@ -163,7 +163,17 @@ def _names(
 ) -> list[str]:
     lists = _lists(root)
     if split in lists:
-        return [line.strip() for line in lists[split].read_text().splitlines() if line.strip()]
+        listed = [line.strip() for line in lists[split].read_text().splitlines() if line.strip()]
+        twice = (
+            sorted({name for name in listed if listed.count(name) > 1})
+            if len(set(listed)) < len(listed)
+            else []
+        )
+        if twice:
+            raise DatasetError(
+                f"{lists[split]}: names {', '.join(twice)} more than once; every frame counts once"
+            )
+        return listed
     every = (
         sorted(frames) if background else [n for n in sorted(frames) if n in masks or f"{n}_pixels0" in masks]
     )

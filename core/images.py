@@ -72,7 +72,8 @@ def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) ->
     if mode in {"RGB", "RGBA"}:
         planes = pixels[..., :3]
         if np.array_equal(planes[..., 0], planes[..., 1]) and np.array_equal(planes[..., 0], planes[..., 2]):
-            return np.ascontiguousarray(planes[..., 0])
+            gray: NDArray[Any] = np.ascontiguousarray(planes[..., 0])
+            return gray
         if colour == "luma":
             return np.rint(planes @ _LUMA).astype(np.uint8)
         raise ImageError(

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every layout opens to the same samples, and every broken file is named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitviper.core.datasets import DatasetError, open_dataset, read_mask, read_sample
+
+
+def write(folder: Path, names: Iterable[str], *, value: int = 9, shape: tuple[int, int] = (8, 10)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(np.full(shape, value, np.uint8)).save(folder / f"{name}.png")
+
+
+def lists(root: Path, **content: str) -> None:
+    for path, text in content.items():
+        file = root / path.replace("__", "/")
+        file = file.with_suffix(".txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+def names(root: Path, split: str) -> list[str]:
+    return [sample.name for sample in open_dataset(root, split).samples]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of the field with six frames and masks and no list yet."""
+    root = tmp_path / "SIRST"
+    write(root / "images", "abcdef")
+    write(root / "masks", "abcdef", value=255)
+    return root
+
+
+def test_own_layout_keeps_the_order_of_the_list(root: Path) -> None:
+    lists(root, splits__train="a\nb\n\n", splits__val="d\nc\n", splits__test="f \n")
+    assert names(root, "train") == ["a", "b"]
+    assert names(root, "val") == ["d", "c"]
+    assert names(root, "test") == ["f"], "blanks around a name are no part of it"
+    assert names(root, "all") == list("abcdef")
+    first = open_dataset(root, "val").samples[0]
+    assert (first.frame, first.mask) == (root / "images/d.png", root / "masks/d.png")
+
+
+def test_basicirstd_layout(root: Path) -> None:
+    lists(root, img_idx__train_SIRST="a\nb", img_idx__test_SIRST="c")
+    assert names(root, "train") == ["a", "b"]
+    assert names(root, "test") == ["c"]
+    with pytest.raises(DatasetError, match=r"no split 'val'; available splits: test, train, all"):
+        open_dataset(root, "val")
+
+
+def test_sirst_layout_with_pixels0_masks(tmp_path: Path) -> None:
+    root = tmp_path / "sirst"
+    write(root / "images", "abc")
+    write(root / "masks", ["a_pixels0", "b_pixels0", "c_pixels0"], value=255)
+    lists(root, idx_427__trainval="a\nb", idx_427__test="c")
+    assert names(root, "train") == ["a", "b"]
+    assert open_dataset(root, "test").samples[0].mask == root / "masks/c_pixels0.png"
+    assert names(root, "all") == ["a", "b", "c"]
+
+
+def test_plain_folders_draw_a_fixed_sixth_for_val(tmp_path: Path) -> None:
+    root = tmp_path / "plain"
+    every = [f"{i:02}" for i in range(18)]
+    write(root / "images", [*every, "unlabelled"])
+    write(root / "masks", every, value=255)
+    train, val = names(root, "train"), names(root, "val")
+    assert (len(train), len(val)) == (15, 3)
+    assert sorted(train + val) == every
+    assert val == ["00", "09", "11"], "the draw is the same on every machine"
+    with pytest.raises(DatasetError, match="no split 'test'"):
+        open_dataset(root, "test")
+
+
+def test_plain_folder_of_one_frame_has_nothing_to_train_on(tmp_path: Path) -> None:
+    write(tmp_path / "images", "a")
+    write(tmp_path / "masks", "a")
+    with pytest.raises(DatasetError, match="split 'train' is empty"):
+        open_dataset(tmp_path, "train")
+
+
+def test_background_only(tmp_path: Path) -> None:
+    root = tmp_path / "sky"
+    write(root / "images", "ab")
+    assert names(root, "train") == names(root, "all") == ["a", "b"]
+    sample = open_dataset(root, "train").samples[0]
+    frame, mask = read_sample(sample)
+    assert sample.mask is None
+    assert mask.shape == frame.shape
+    assert not mask.any()
+    with pytest.raises(DatasetError, match="no split 'val'"):
+        open_dataset(root, "val")
+
+
+def test_split_hash_depends_on_names_and_order_alone(root: Path, tmp_path: Path) -> None:
+    lists(root, splits__val="a\nb\n", splits__other="b\na")
+    digest = open_dataset(root, "val").split_sha256
+    assert digest == hashlib.sha256(b"a\nb").hexdigest()
+    moved = tmp_path / "elsewhere"
+    root.rename(moved)
+    assert open_dataset(moved, "val").split_sha256 == digest
+    assert open_dataset(moved, "other").split_sha256 != digest
+
+
+def test_frames_keep_sixteen_bits_and_masks_are_cut_above_127(tmp_path: Path) -> None:
+    counts = np.array([[0, 1000, 16383]], np.uint16)
+    for folder, pixels in (("images", counts), ("masks", np.array([[0, 127, 128]], np.uint8))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.tiff")
+    frame, mask = read_sample(open_dataset(tmp_path, "all").samples[0])
+    assert frame.dtype == np.uint16
+    assert np.array_equal(frame, counts)
+    assert mask.tolist() == [[False, False, True]]
+
+
+def test_missing_files_are_named(root: Path) -> None:
+    lists(root, splits__train="a\nghost", splits__val="a\nf", splits__test="\n\n")
+    with pytest.raises(DatasetError, match=r"names 'ghost' but images/ holds no such file"):
+        open_dataset(root, "train")
+    (root / "masks/f.png").unlink()
+    with pytest.raises(DatasetError, match=r"f\.png has no mask \(f\.\* or f_pixels0\.\*"):
+        open_dataset(root, "val")
+    with pytest.raises(DatasetError, match="split 'test' is empty"):
+        open_dataset(root, "test")
+
+
+def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no images/ folder"):
+        open_dataset(tmp_path / "absent")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/readme.md").write_text("no image")
+    with pytest.raises(DatasetError, match="holds no image files"):
+        open_dataset(tmp_path)
+
+
+def test_two_files_of_one_name(root: Path) -> None:
+    Image.fromarray(np.zeros((8, 10), np.uint8)).save(root / "images/a.bmp")
+    with pytest.raises(DatasetError, match=r"a\.bmp and a\.png share a name; keep one"):
+        open_dataset(root, "all")
+
+
+def test_mask_of_another_size(root: Path) -> None:
+    write(root / "masks", "c", shape=(8, 11))
+    sample = next(s for s in open_dataset(root, "all").samples if s.name == "c")
+    with pytest.raises(DatasetError, match=r"c\.png: the mask is 8x11 but its frame is 8x10"):
+        read_sample(sample)
+
+
+def test_unreadable_files_say_whether_frame_or_mask(root: Path) -> None:
+    (root / "images/a.png").write_bytes(b"")
+    (root / "masks/b.png").write_bytes((root / "masks/b.png").read_bytes()[:50])
+    first, second = open_dataset(root, "all").samples[:2]
+    with pytest.raises(DatasetError, match=r"^frame .*a\.png: the file is empty"):
+        read_sample(first)
+    with pytest.raises(DatasetError, match=r"^mask .*b\.png"):
+        read_sample(second)
+    with pytest.raises(DatasetError, match=r"^mask .*no such file"):
+        read_mask(root / "masks/zz.png", (8, 10))
+
+
+def test_a_list_that_counts_a_frame_twice(root: Path) -> None:
+    lists(root, splits__val="a\nb\na")
+    with pytest.raises(DatasetError, match=r"val\.txt: names a more than once"):
+        open_dataset(root, "val")
