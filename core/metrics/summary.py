@@ -56,20 +56,24 @@ def frame_pixels(table: CountTable, profile: Profile, weights: Floats | None) ->
 
 def _pixel_metrics(table: CountTable, profile: Profile, weights: Floats | None) -> dict[str, Floats]:
     tp, fp, fn, tn = (table.total(f"pixel_{name}", weights) for name in ("tp", "fp", "fn", "tn"))
-    each = pixel.iou(table["pixel_tp"], table["pixel_fp"], table["pixel_fn"])
-    nothing = (table["pixel_tp"] + table["pixel_fp"] + table["pixel_fn"]) == 0
-    if profile.empty != "one":
-        each = np.where(nothing, 0.0, each)
-    counted = ~nothing if profile.empty == "skip" else np.ones(table.images, np.bool_)
     return {
         "iou": pixel.iou(tp, fp, fn),
-        "niou": ratio(weighted_sum(each, weights), weighted_sum(counted.astype(np.int64), weights)),
+        "niou": _niou(table, "pixel", profile, weights),
         "precision": pixel.precision(tp, fp, fn),
         "recall": pixel.recall(tp, fp, fn),
         "f1": pixel.f_beta(tp, fp, fn),
         "f_beta": pixel.f_beta(tp, fp, fn, profile.beta2),
         "fpr": pixel.false_positive_rate(fp, tn),
     }
+
+
+def _niou(table: CountTable, part: str, profile: Profile, weights: Floats | None) -> Floats:
+    """Mean IoU of single images by the rule of the profile for empty ones, float64 [B] or, for a sweep, [B, T]."""
+    tp, fp, fn = (table[f"{part}_{name}"] for name in ("tp", "fp", "fn"))
+    nothing = (tp + fp + fn) == 0
+    each = np.where(nothing, 1.0 if profile.empty == "one" else 0.0, pixel.iou(tp, fp, fn))
+    counted = ~nothing if profile.empty == "skip" else np.ones_like(nothing)
+    return ratio(weighted_sum(each, weights), weighted_sum(counted.astype(np.int64), weights))
 
 
 def _target_metrics(table: CountTable, profile: Profile, weights: Floats | None) -> dict[str, Floats]:
@@ -141,11 +145,10 @@ def sweep_curve(table: CountTable, profile: Profile) -> dict[str, Any]:
         return only
 
     true, predicted, matched = total("true"), total("predicted"), total("matched")
-    each = pixel.iou(table["sweep_tp"], table["sweep_fp"], table["sweep_fn"])
     return {
         "threshold": np.array(SWEEP_THRESHOLDS),
         "iou": pixel.iou(total("tp"), total("fp"), total("fn")),
-        "niou": each.mean(axis=0),
+        "niou": _niou(table, "sweep", profile, None)[0],
         "target_f1": ratio(2 * matched, true + predicted, 1.0),
         "fa_per_mpix": fa_per_mpix(total("false_pixels"), frame_pixels(table, profile, None)),
         "pd": ratio(matched, true) if true[0] else None,
