@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``pitviper``: one file per subcommand.
+
+Each subcommand's module has ``add_parser(subparsers)``, which sets ``run``; what it needs is imported inside
+``run``, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from pitviper import __version__
+from pitviper.sdk.cli import bench, demo, detect, doctor, evaluate, exits, export, logs, models
+
+__all__ = ["build_parser", "main"]
+
+_COMMANDS = (detect, evaluate, export, models, doctor, bench, demo)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``pitviper`` with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="pitviper",
+        description="Finds targets of a few pixels in thermal video. Data goes to stdout, everything else to stderr.",
+        epilog="Exit codes: 0 done, 1 failure, 2 usage, 3 source, 4 model or engine, 5 device, 6 accuracy gate, "
+        "7 latency limit, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"pitviper {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        logs.add_options(command.add_parser(subparsers))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    args = build_parser().parse_args(argv)
+    handler: logging.Handler | None = None
+    try:
+        handler = logs.set_up(args)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout has left (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILURE
+    except Exception as error:
+        found = exits.exit_code(error)
+        if found is None or args.debug:
+            raise
+        print(f"pitviper: {error}", file=sys.stderr)
+        return found
+    finally:
+        if handler is not None:
+            logging.getLogger("pitviper").removeHandler(handler)
+            handler.close()

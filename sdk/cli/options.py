@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several subcommands share, and the detector that they describe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pitviper.sdk.errors import SinkError
+
+if TYPE_CHECKING:
+    from pitviper.sdk.detector import Detector
+
+__all__ = ["add_detector_options", "make_detector", "size", "write_json"]
+
+
+def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    """Model, engine and threshold."""
+    group = parser.add_argument_group("detector")
+    if model:
+        group.add_argument("--model", default="pit-s", metavar="NAME|PATH", help="default: %(default)s")
+    group.add_argument("--engine", default="auto", help="auto, onnxruntime or torch (default: %(default)s)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the network (default: as its runtime likes)"
+    )
+    group.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability that a pixel has to exceed (default: the model's operating point)",
+    )
+    group.add_argument(
+        "--max-targets",
+        type=int,
+        default=256,
+        metavar="N",
+        help="most targets of a frame (default: %(default)s)",
+    )
+
+
+def make_detector(args: argparse.Namespace, *, model: str | None = None) -> Detector:
+    """The detector that the options describe."""
+    from pitviper.sdk.detector import Detector
+
+    return Detector(
+        args.model if model is None else model,
+        engine=args.engine,
+        device=args.device,
+        threads=args.threads,
+        threshold=args.threshold,
+        max_targets=args.max_targets,
+    )
+
+
+def size(text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` as (height, width)."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size such as 640x512 (width x height, at least 32x32)"
+        )
+    return int(height), int(width)
+
+
+def write_json(target: str, value: Any) -> None:
+    """Write a JSON document to a file, or to stdout for ``-``.
+
+    Raises:
+        SinkError: The file cannot be written.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SinkError(f"{target} cannot be written: {error}") from error
