@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which definition of `standardise`: the same short training with several scales, judged on the validation splits.
+
+    python benchmarks/normalisation.py --data NUAA-SIRST --data NUDT-SIRST --epochs 30 --seeds 2
+
+Every definition but ``constants`` (the data sets' own mean and deviation, for reference) is gain- and offset-invariant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from record import write_result
+
+from pitviper.core.models import create_model
+from pitviper.kernels.standardise.reference import box_mean
+from pitviper.train import loop
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.data.store import load_frames
+from pitviper.train.recipes.supervised import SupervisedTask
+from pitviper.train.run import open_splits
+from pitviper.train.validate import Metrics, validate
+
+Frame = NDArray[Any]
+
+
+def scaled(residual: float, deviation: float) -> Callable[[Frame], NDArray[np.float32]]:
+    """(x - mean) / (residual * std(x - box5(x)) + deviation * std(x))."""
+
+    def normalise(frame: Frame) -> NDArray[np.float32]:
+        centred = frame.astype(np.float64) - frame.mean()
+        scale = residual * (centred - box_mean(centred)).std() + deviation * centred.std()
+        return (centred / scale if scale else centred * 0).astype(np.float32)
+
+    return normalise
+
+
+def constants(frame: Frame) -> NDArray[np.float32]:
+    """(x - 107) / 33.3: the middle of the two data sets' published constants; not invariant."""
+    return ((frame.astype(np.float32) - 107.0) / 33.3).astype(np.float32)
+
+
+DEFINITIONS = {
+    "residual 2, deviation 0.1": scaled(2.0, 0.1),
+    "residual 2, deviation 0": scaled(2.0, 0.0),
+    "residual 0, deviation 1 (global)": scaled(0.0, 1.0),
+    "data-set constants": constants,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
+    parser.add_argument("--model", default="pit-n")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name, normalise in DEFINITIONS.items():
+        for seed in range(options.seeds):
+            metrics = _train(options, normalise, seed)
+            rows.append({"definition": name, "seed": seed, "metrics": metrics})
+            print(name, seed, {k: round(100 * m["iou"], 2) for k, m in metrics.items()}, flush=True)
+    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "lr": 1.5e-3}
+    print(write_result("normalisation", {"settings": settings, "rows": rows}))
+
+
+def _train(
+    options: argparse.Namespace, normalise: Callable[[Frame], NDArray[np.float32]], seed: int
+) -> Metrics:
+    config = SupervisedConfig(
+        model=options.model,
+        data=tuple(Path(d).name for d in options.data),
+        epochs=options.epochs,
+        crops=((1.0, 128),),
+        target_share=0.6,
+        lr=1.5e-3,
+        ema=0.99,
+        keep=0.1,
+        validate_every=options.epochs,
+        seed=seed,
+    )
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fabric.seed_everything(seed, verbose=False)
+    train_sets, val_sets = open_splits(tuple(options.data))
+    frames = load_frames(train_sets, normalise=normalise)
+    held_out = {d.name: load_frames([d], normalise=normalise) for d in val_sets}
+    network = create_model(options.model)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with tempfile.TemporaryDirectory() as folder:
+        run = loop.start(fabric, SupervisedTask(network, config), config, Path(folder))
+        loop.fit(run, frames, validate=lambda averaged: validate(averaged, held_out))
+    result: Metrics = run.history[-1]["validation"]
+    return result
+
+
+if __name__ == "__main__":
+    main()
