@@ -26,7 +26,7 @@ class ProbabilityMap:
         self._shape = values.shape
         # The kernels compare in float64, so the limit here is the largest float32 up to the threshold.
         limit = np.float32(threshold)
-        self._limit = limit if limit <= threshold else np.nextafter(limit, np.float32(-1))
+        self._limit = limit if float(limit) <= threshold else np.nextafter(limit, np.float32(-1))
         self._values: NDArray[np.float32] | None = values
         self._pixels: NDArray[np.intp] | None = None
 

@@ -93,18 +93,12 @@ def run(args: argparse.Namespace) -> int:
             "stream": stats.to_dict(),
         }
     options.write_json(str(folder / "demo.json"), summary)
-    pd = (
-        "no target in the scene"
-        if result.pd is None
-        else f"{result.found} of {result.targets} ({100 * result.pd:.1f} %)"
-    )
-    print(
-        f"scene               {args.clutter}, {args.frames} frames of {args.size[1]}x{args.size[0]}, seed {args.seed}"
-    )
-    print(f"targets found (Pd)  {pd}")
-    print(
-        f"false alarms        {result.false_objects_per_frame:.3f} objects per frame, {result.fa_per_mpix:.1f} pixels per Mpix"
-    )
+    height, width = args.size
+    share = "none in the scene" if result.pd is None else f"{100 * result.pd:.1f} %"
+    print(f"scene               {args.clutter}, {args.frames} frames of {width}x{height}, seed {args.seed}")
+    print(f"targets found (Pd)  {share} ({result.found} of {result.targets})")
+    print(f"false alarms        {result.false_objects_per_frame:.3f} objects per frame")
+    print(f"false-alarm pixels  {result.fa_per_mpix:.1f} per million")
     print(f"time per frame      {stats.stages['total_ms'].median:.1f} ms (median, detector only)")
     print(f"written             {folder / 'demo.mp4'}, demo.jsonl, demo.json")
     return exits.OK
