@@ -119,6 +119,7 @@ def detector_onnx(network: bytes, *, stride: int) -> bytes:
     del merged.graph.output[:]
     shape = ["N", 1, "H", "W"]
     merged.graph.output.append(helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, shape))
+    del merged.opset_import[1:]  # merging lists the one operator set once per part
     return _checked(merged)
 
 

@@ -75,7 +75,8 @@ def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) ->
             gray: NDArray[Any] = np.ascontiguousarray(planes[..., 0])
             return gray
         if colour == "luma":
-            return np.rint(planes @ _LUMA).astype(np.uint8)
+            luma: NDArray[Any] = np.rint(planes @ _LUMA).astype(np.uint8)
+            return luma
         raise ImageError(
             f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
             'or pass colour="luma" if this is a gray picture that was stored with slightly different planes'

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -44,20 +45,20 @@ class OperatingPoint:
     """A threshold and what it gave on a validation set.
 
     Attributes:
-        name: ``"default"`` is the one that a ``Detector`` takes.
+        name: ``"default"`` is the one that a ``Detector`` takes. A point stands once per validation set.
         threshold: Probability in (0, 1); a pixel is target when its probability is above it.
         data: Name of the validation set.
         pd: Share of true targets found, in [0, 1].
         fa_per_mpix: False-alarm pixels per million pixels.
-        false_objects_per_frame: Unmatched predicted components per frame.
+        false_objects_per_frame: Unmatched predicted components per frame. All three are None when not measured.
     """
 
     name: str
     threshold: float
     data: str
     pd: float | None
-    fa_per_mpix: float
-    false_objects_per_frame: float
+    fa_per_mpix: float | None
+    false_objects_per_frame: float | None
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,11 @@ class Manifest:
         if set(values) != known:
             odd = ", ".join(sorted(set(values) ^ known))
             raise PackageError(f"{source}: missing or unknown fields: {odd}; get the package again")
-        values["operating_points"] = tuple(OperatingPoint(**p) for p in values["operating_points"])
-        values["data"] = tuple(values["data"])
+        try:
+            values["operating_points"] = tuple(OperatingPoint(**p) for p in values["operating_points"])
+            values["data"] = tuple(values["data"])
+        except TypeError as error:
+            raise PackageError(f"{source}: {error}; get the package again") from error
         return cls(**values)
 
 
@@ -189,12 +193,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         raise PackageError(
             f"{path}: no such file or folder; pass a model name or the path of a weights package"
         )
+    if not zipfile.is_zipfile(path):
+        raise PackageError(f"{path}: neither a package folder nor a zip file; get it again")
     try:
         with zipfile.ZipFile(path) as archive:
             return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
-    except zipfile.BadZipFile as error:
-        raise PackageError(
-            f"{path}: neither a package folder nor a zip file ({error}); get it again"
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise IntegrityError(
+            f"{path}: damaged zip file ({error}); the file was changed, get the package again"
         ) from error
 
 

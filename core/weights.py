@@ -32,12 +32,13 @@ def write_package(path: str | Path, network: DetectorNetwork, manifest: Manifest
     """Write a package for a network in training form and read it back.
 
     Args:
-        path: Folder to make (replaced when it is a package already), or a file ending in ``.zip``.
+        path: Folder to make (replaced when it is a package already), or a file ending in ``.zip``
+            (replaced likewise).
         network: Its weights are stored in training form; both ONNX files hold its deployed form.
         manifest: Description; its ``files``, ``normalisation`` and ``stride`` are filled in here.
 
     Raises:
-        PackageError: ``path`` is a folder with other content.
+        PackageError: ``path`` exists and is no weights package.
     """
     path = Path(path)
     inner = network_onnx(network)
@@ -87,22 +88,35 @@ def _write_folder(path: Path, files: dict[str, bytes]) -> None:
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST).is_file())):
         raise PackageError(f"{path} exists and is no weights package; choose another path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    partial.chmod(0o755)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
+        new, old = work / "new", work / "old"
+        new.mkdir()
         for name, content in files.items():
-            (partial / name).write_bytes(content)
+            (new / name).write_bytes(content)
         if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
+            os.replace(path, old)
+        os.replace(new, path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_zip(path: Path, files: dict[str, bytes]) -> None:
+    if path.exists() and not _is_package_zip(path):
+        raise PackageError(f"{path} exists and is no weights package; choose another path")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    os.replace(partial, path)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is_package_zip(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return MANIFEST in archive.namelist()

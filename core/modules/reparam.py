@@ -30,9 +30,9 @@ def fold_batch_norm(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tenso
 
 
 def plain_conv(weight: Tensor, bias: Tensor, *, stride: int = 1) -> nn.Conv2d:
-    """Build a float32 convolution, padded to keep the size, that holds the given kernel and bias."""
+    """Build a float32 convolution on the kernel's device, padded to keep the size, with this kernel and bias."""
     out_channels, in_channels, k, _ = weight.shape
-    conv = nn.Conv2d(in_channels, out_channels, k, stride=stride, padding=k // 2)
+    conv = nn.Conv2d(in_channels, out_channels, k, stride=stride, padding=k // 2, device=weight.device)
     with torch.no_grad():
         conv.weight.copy_(weight)
         assert conv.bias is not None

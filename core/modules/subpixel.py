@@ -76,6 +76,8 @@ class FullResolutionHead(nn.Module):
 
     def fuse(self) -> nn.Module:
         """The same function as one half-resolution 1x1 ``nn.Conv2d``."""
-        weight = torch.kron(self.conv.weight.detach()[:, :, 0, 0], torch.eye(4))
+        weight = torch.kron(
+            self.conv.weight.detach()[:, :, 0, 0], torch.eye(4, device=self.conv.weight.device)
+        )
         assert self.conv.bias is not None
         return plain_conv(weight[:, :, None, None], self.conv.bias.detach().repeat(4))

@@ -40,7 +40,7 @@ def test_thirty_two_bit_integers_that_fit_become_sixteen(tmp_path: Path) -> None
     frame = read_frame(save(tmp_path / "frame.tif", COUNTS.astype(np.int32)))
     assert frame.dtype == np.uint16
     assert np.array_equal(frame, COUNTS)
-    with pytest.raises(ImageError, match="from -1 to 5.*16 bits"):
+    with pytest.raises(ImageError, match=r"from -1 to 5.*16 bits"):
         read_frame(save(tmp_path / "below.tif", np.array([[-1, 5]], np.int32)))
     with pytest.raises(ImageError, match="to 65536"):
         read_frame(save(tmp_path / "above.tif", np.array([[0, 65536]], np.int32)))
