@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pitviper.core.datasets import Dataset
-from pitviper.core.evaluation import evaluate
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.core.datasets import Dataset, read_sample
 from pitviper.core.manifest import Manifest, OperatingPoint, Package
+from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
 from pitviper.train.run import load_run, open_splits
 from pitviper.train.validate import predictor
 
-DEFAULT_THRESHOLD = 0.5
+Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+OPERATING_POINTS = {"default": 0.5, "sensitive": 0.2, "quiet": 0.8}
+"""Thresholds that a package states its validation results for; the first is what a ``Detector`` takes."""
 
 
 def package_run(
@@ -34,13 +41,14 @@ def package_run(
     network, summary = load_run(folder, which)
     config = summary["config"]
     _, val_sets = open_splits(tuple(config["data"]))
-    metrics = {d.name: evaluate_set(network, d) for d in val_sets}
+    predicted = {d.name: _predict(network, d) for d in val_sets}
+    metrics = {d.name: _describe(d, predicted[d.name]) for d in val_sets}
     manifest = Manifest(
         name=config["model"],
         architecture=describe_architecture(config["model"], network),
         normalisation="",
         stride=0,
-        operating_points=operating_points(metrics),
+        operating_points=operating_points(predicted),
         metrics=metrics,
         training={
             "command": training_command(config),
@@ -56,27 +64,35 @@ def package_run(
     return write_package(output, network, manifest)
 
 
-def evaluate_set(network: DetectorNetwork, dataset: Dataset) -> dict[str, Any]:
-    """All metrics of a network on one split, with the split's hash."""
-    result = evaluate(predictor(network), dataset.samples)
-    return {"split": dataset.split, "split_sha256": dataset.split_sha256, **result.metrics.to_dict()}
+def operating_points(predicted: Mapping[str, Sequence[Pair]]) -> tuple[OperatingPoint, ...]:
+    """Every threshold of ``OPERATING_POINTS`` with what it gives on every val set; without a val set, it alone."""
+    points = []
+    for name, threshold in OPERATING_POINTS.items():
+        for data, pairs in predicted.items():
+            result = _measure(pairs, threshold=threshold)
+            point = (result.pd, result.fa_per_mpix, result.false_objects_per_frame)
+            points.append(OperatingPoint(name, threshold, data, *point))
+        if not predicted:
+            points.append(OperatingPoint(name, threshold, "not measured", None, None, None))
+    return tuple(points)
 
 
-def operating_points(metrics: dict[str, dict[str, Any]]) -> tuple[OperatingPoint, ...]:
-    """The default threshold with what it gave on every val set; without a val set, the threshold alone."""
-    if not metrics:
-        return (OperatingPoint("default", DEFAULT_THRESHOLD, "none", None, 0.0, 0.0),)
-    return tuple(
-        OperatingPoint(
-            "default" if i == 0 else f"default-{name}",
-            DEFAULT_THRESHOLD,
-            name,
-            values["pd"],
-            values["fa_per_mpix"],
-            values["false_objects_per_frame"],
-        )
-        for i, (name, values) in enumerate(metrics.items())
-    )
+def _predict(network: DetectorNetwork, dataset: Dataset) -> list[Pair]:
+    predict = predictor(network)
+    samples = (read_sample(sample) for sample in dataset.samples)
+    return [(predict(frame), mask) for frame, mask in samples]
+
+
+def _describe(dataset: Dataset, pairs: Sequence[Pair]) -> dict[str, Any]:
+    results = _measure(pairs, curves=True).to_dict()
+    return {"split": dataset.split, "split_sha256": dataset.split_sha256, **results}
+
+
+def _measure(pairs: Sequence[Pair], *, threshold: float = 0.5, curves: bool = False) -> MetricsResult:
+    metrics = DetectionMetrics(curves=curves, threshold=threshold)
+    for probability, mask in pairs:
+        metrics.update(probability, mask)
+    return metrics.compute()
 
 
 def training_command(config: dict[str, Any]) -> str:
