@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The overlay sheet: the worst misses and false alarms, enlarged, truth green and prediction orange. Pillow only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pitviper.core.evaluation import Evaluation, Event
+
+Colour = tuple[int, int, int]
+
+TRUTH: Colour = (0, 214, 92)
+PREDICTION: Colour = (255, 120, 20)
+_PAPER: Colour = (255, 255, 255)
+_INK: Colour = (32, 36, 42)
+_FAINT: Colour = (112, 118, 126)
+_EMPTY: Colour = (232, 234, 237)
+
+_PICTURE = 240
+_GAP = 18
+_CAPTION = 44
+_HEADING = 46
+_MARGIN = 28
+_LINE = 2
+# Shares of the pixels of a window that are shown black and white: one hot target must not darken its surroundings.
+_STRETCH = (1.0, 99.7)
+
+
+def draw_sheet(evaluation: Evaluation, *, title: str, columns: int = 6, rows: int = 2) -> Image.Image:
+    """Draw the worst misses and the worst false alarms, each cut out of its frame and enlarged.
+
+    Args:
+        evaluation: Its events, worst first.
+        title: Printed on top.
+        columns: Pictures side by side.
+        rows: At most this many rows of misses and of false alarms.
+
+    Returns:
+        RGB image.
+    """
+    total_false = evaluation.metrics.predicted - evaluation.metrics.found
+    total_missed = evaluation.metrics.targets - evaluation.metrics.found
+    limit = columns * rows
+    blocks = (
+        ("Missed targets", evaluation.misses[:limit], total_missed, "largest first"),
+        ("False alarms", evaluation.false_alarms[:limit], total_false, "highest probability first"),
+    )
+    width = 2 * _MARGIN + columns * (_PICTURE + _GAP) - _GAP
+    height = (
+        2 * _MARGIN + 40 + sum(_HEADING + _rows(len(events), columns) * _cell() for _, events, _, _ in blocks)
+    )
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text(
+        (_MARGIN, _MARGIN - 6), _fit(title, _font(24), width - 2 * _MARGIN - 300), fill=_INK, font=_font(24)
+    )
+    _legend(draw, width - _MARGIN)
+    top = _MARGIN + 40
+    for name, events, total, order in blocks:
+        heading = f"{name}: {total}" + (f" ({len(events)} shown, {order})" if events else "")
+        draw.text((_MARGIN, top + 10), heading, fill=_INK, font=_font(18))
+        top += _HEADING
+        for index, event in enumerate(events):
+            x = _MARGIN + (index % columns) * (_PICTURE + _GAP)
+            _place(sheet, event, x, top + index // columns * _cell())
+        top += _rows(len(events), columns) * _cell()
+    return sheet
+
+
+def draw_event(event: Event) -> Image.Image:
+    """One event as an RGB picture of 240 x 240 pixels, its window enlarged by nearest neighbour."""
+    height, width = event.frame.shape
+    factor = max(1, _PICTURE // max(height, width))
+    grey = Image.fromarray(_stretch(event.frame)).resize(
+        (width * factor, height * factor), Image.Resampling.NEAREST
+    )
+    picture = Image.new("RGB", (_PICTURE, _PICTURE), _EMPTY)
+    left, top = (_PICTURE - width * factor) // 2, (_PICTURE - height * factor) // 2
+    picture.paste(grey.convert("RGB"), (left, top))
+    draw = ImageDraw.Draw(picture)
+    # Truth outside its border and prediction inside: where they coincide, both are seen.
+    _outline(draw, event.truth, (left, top), factor, TRUTH, inside=False)
+    _outline(draw, event.predicted, (left, top), factor, PREDICTION, inside=True)
+    return picture
+
+
+def caption(event: Event) -> tuple[str, str]:
+    """Name, and numbers: where (x, y in pixels), area, probability, distance to the nearest of the other side."""
+    text = f"({event.x:.0f}, {event.y:.0f})  {event.area_px} px  p {event.peak:.2f}"
+    if event.nearest_px is not None and event.nearest_px < 20:
+        other = "pred." if event.kind == "miss" else "target"
+        text += f"  {other} {event.nearest_px:.1f} px off"
+    return event.name, text
+
+
+def _place(sheet: Image.Image, event: Event, x: int, y: int) -> None:
+    sheet.paste(draw_event(event), (x, y))
+    draw = ImageDraw.Draw(sheet)
+    name, numbers = caption(event)
+    draw.text((x, y + _PICTURE + 4), _fit(name, _font(14), _PICTURE), fill=_INK, font=_font(14))
+    draw.text((x, y + _PICTURE + 22), _fit(numbers, _font(13), _PICTURE), fill=_FAINT, font=_font(13))
+
+
+def _outline(
+    draw: ImageDraw.ImageDraw,
+    mask: NDArray[np.bool_],
+    origin: tuple[int, int],
+    factor: int,
+    colour: Colour,
+    *,
+    inside: bool,
+) -> None:
+    """Draw the border of a mask [h, w] along the edges of its enlarged pixels."""
+    padded = np.pad(mask, 1)
+    near, far = (0, _LINE - 1) if inside else (-_LINE, -1)
+    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        neighbour = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
+        for row, column in np.argwhere(mask & ~neighbour):
+            x0, y0 = origin[0] + int(column) * factor, origin[1] + int(row) * factor
+            x1, y1 = x0 + factor - 1, y0 + factor - 1
+            # Lines outside the mask run on by their width, so that corners close.
+            run = 0 if inside else _LINE
+            if dy:
+                y = (y0 + near, y0 + far) if dy < 0 else (y1 - far, y1 - near)
+                draw.rectangle((x0 - run, y[0], x1 + run, y[1]), fill=colour)
+            else:
+                x = (x0 + near, x0 + far) if dx < 0 else (x1 - far, x1 - near)
+                draw.rectangle((x[0], y0 - run, x[1], y1 + run), fill=colour)
+
+
+def _stretch(frame: NDArray[np.generic]) -> NDArray[np.uint8]:
+    values = np.asarray(frame, np.float64)
+    low, high = np.percentile(values, _STRETCH)
+    scaled = (values - low) / (high - low if high > low else 1.0)
+    return np.asarray(np.rint(np.clip(scaled, 0.0, 1.0) * 255.0), np.uint8)
+
+
+def _legend(draw: ImageDraw.ImageDraw, right: int) -> None:
+    font = _font(16)
+    for text, colour in (("prediction", PREDICTION), ("truth", TRUTH)):
+        length = int(draw.textlength(text, font=font))
+        draw.text((right - length, _MARGIN), text, fill=_INK, font=font)
+        draw.rectangle(
+            (right - length - 24, _MARGIN + 3, right - length - 10, _MARGIN + 17), outline=colour, width=3
+        )
+        right -= length + 48
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Cut a text that is too long in its middle: the end of a file name tells frames apart."""
+    if font.getlength(text) <= width:
+        return text
+    keep = len(text)
+    while keep > 2 and font.getlength(_shortened(text, keep)) > width:
+        keep -= 1
+    return _shortened(text, keep)
+
+
+def _shortened(text: str, keep: int) -> str:
+    return f"{text[: keep // 2]}...{text[len(text) - (keep - keep // 2) :]}"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _rows(count: int, columns: int) -> int:
+    return -(-count // columns)
+
+
+def _cell() -> int:
+    return _PICTURE + _CAPTION + _GAP // 2
