@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ACM-UNet: Dai et al., "Asymmetric Contextual Modulation for Infrared Small Target Detection" (WACV 2021).
 
-The form with three blocks a stage that later tables call ACM, with GroupNorm(1) in the fusion, because batch norm
-over a globally pooled map cannot train with one image.
+By default the form with three blocks a stage that later tables call ACM, with GroupNorm(1) in the fusion, because
+batch norm over a globally pooled map cannot train with one image. The preset ``acm-original`` is the one of the paper.
 """
 
 from __future__ import annotations
@@ -25,20 +25,24 @@ class ACMConfig:
         in_channels: Planes of the input.
         blocks: Residual blocks a stage (3; the original paper's weights have 4).
         dropout: In the head.
+        batch_norm_fusion: Batch norm in the gates of the fusion, as in the paper; trains with two images or more.
+        align_corners: Of the final upsampling; true in the paper.
     """
 
     in_channels: int = 1
     blocks: int = 3
     dropout: float = 0.1
+    batch_norm_fusion: bool = False
+    align_corners: bool = False
 
 
 class AsymmetricFusion(nn.Module):
     """AsymBi of ACM: the deep map gates the skip per channel, the skip gates the deep map per pixel."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, batch_norm: bool = False) -> None:
         super().__init__()
-        self.top_down = _gate(channels)
-        self.bottom_up = _gate(channels)
+        self.top_down = _gate(channels, batch_norm)
+        self.bottom_up = _gate(channels, batch_norm)
         self.post = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()
         )
@@ -50,14 +54,18 @@ class AsymmetricFusion(nn.Module):
         return out
 
 
-def _gate(channels: int) -> nn.Sequential:
+def _gate(channels: int, batch_norm: bool) -> nn.Sequential:
     inner = channels // 4
+
+    def norm(width: int) -> nn.Module:
+        return nn.BatchNorm2d(width) if batch_norm else nn.GroupNorm(1, width)
+
     return nn.Sequential(
         nn.Conv2d(channels, inner, 1),
-        nn.GroupNorm(1, inner),
+        norm(inner),
         nn.ReLU(),
         nn.Conv2d(inner, channels, 1),
-        nn.GroupNorm(1, channels),
+        norm(channels),
         nn.Sigmoid(),
     )
 
@@ -84,10 +92,10 @@ class ACM(DetectorNetwork):
         self.layer2 = _layer(16, 32, n, stride=2)
         self.layer3 = _layer(32, 64, n, stride=2)
         self.deconv2 = nn.ConvTranspose2d(64, 32, 4, 2, 1)
-        self.fuse2 = AsymmetricFusion(32)
+        self.fuse2 = AsymmetricFusion(32, batch_norm=config.batch_norm_fusion)
         self.uplayer2 = _layer(32, 32, n, stride=1)
         self.deconv1 = nn.ConvTranspose2d(32, 16, 4, 2, 1)
-        self.fuse1 = AsymmetricFusion(16)
+        self.fuse1 = AsymmetricFusion(16, batch_norm=config.batch_norm_fusion)
         self.uplayer1 = _layer(16, 16, n, stride=1)
         self.head = FCNHead(16, dropout=config.dropout)
 
@@ -100,8 +108,12 @@ class ACM(DetectorNetwork):
         c1, c2, c3 = stages
         y = self.uplayer2(self.fuse2(self.deconv2(c3), c2))
         y = self.uplayer1(self.fuse1(self.deconv1(y), c1))
-        logits = F.interpolate(self.head(y), scale_factor=4.0, mode="bilinear", align_corners=False)
-        return OrderedDict(final=logits)
+        logits = self.head(y)
+        return OrderedDict(
+            final=F.interpolate(
+                logits, scale_factor=4.0, mode="bilinear", align_corners=self.config.align_corners
+            )
+        )
 
 
 def _conv_norm(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -56,6 +56,14 @@ _CARDS = {
             "For a board with a GPU that has time to spare.",
         ),
         ModelCard("acm", "ACM", ACM, ACMConfig(), _ACM, "Published light baseline, 3 blocks a stage."),
+        ModelCard(
+            "acm-original",
+            "ACM",
+            ACM,
+            ACMConfig(blocks=4, batch_norm_fusion=True, align_corners=True),
+            _ACM,
+            "The paper's own form, 4 blocks a stage; trains with batches of two or more.",
+        ),
     )
 }
 
