@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: stdout is data, stderr is for people, and each failure has its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pitviper.sdk import errors
+from pitviper.sdk.cli import build_parser, exits, main
+from pitviper.sdk.cli.progress import ProgressLine
+
+FAST = ["--threads", "1"]
+
+
+def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("detect", "eval", "export", "models", "doctor", "bench", "demo", "130 interrupted"):
+        assert word in text
+
+
+def test_help_loads_no_runtime() -> None:
+    code = (
+        "import sys\nfrom pitviper.sdk.cli import build_parser\nbuild_parser()\n"
+        "print([name for name in ('torch', 'onnxruntime', 'av', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["nothing"], ["detect"], ["bench", "--size", "640"], ["models", "--wrong"]]
+)
+def test_usage_errors_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == exits.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "usage:" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.InputError("x"), 2),
+        (errors.SourceError("x"), 3),
+        (errors.SourceTimeout("x"), 3),
+        (errors.UnsafeWeights("x"), 4),
+        (errors.IntegrityError("x"), 4),
+        (errors.EngineUnavailable("x"), 4),
+        (errors.AccuracyGate("x"), 6),
+        (errors.SinkError("x"), 1),
+        (errors.MissingExtra("x"), 1),
+        (ZeroDivisionError("x"), None),
+    ],
+)
+def test_each_error_has_its_code(error: Exception, code: int | None) -> None:
+    assert exits.exit_code(error) == code
+
+
+def test_an_error_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "nothing-like-it"]) == exits.MODEL_OR_ENGINE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "nothing-like-it" in captured.err
+    assert "pit-s" in captured.err
+    with pytest.raises(errors.ModelError):
+        main(["models", "nothing-like-it", "--debug"])
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> list[str]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pitviper.sdk.model.list_models", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["models"])
+
+
+def test_an_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pitviper.sdk.model.list_models", interrupted)
+    assert main(["models"]) == exits.INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "pit-n" in text
+    assert "false-alarm pixels per Mpix" in text
+    assert main(["models", "pit-s"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "pit-s"
+    assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
+    assert capsys.readouterr().out == ""
+    assert [entry["name"] for entry in json.loads((tmp_path / "models.json").read_text())] == [
+        "pit-n",
+        "pit-s",
+    ]
+
+
+def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for word in ("python", "numpy", "onnxruntime", "host", "pit-s", "gpu", "detector"):
+        assert word in text
+    assert main(["doctor", "--json", "-"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert findings["detector"]["usable"]
+    assert [entry["name"] for entry in findings["engines"]] == ["onnxruntime", "torch"]
+
+
+def test_doctor_says_when_nothing_can_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pitviper.sdk.model.SHIPPED", tmp_path)
+    assert main(["doctor"]) == exits.MODEL_OR_ENGINE
+    assert "no model was installed" in capsys.readouterr().out
+
+
+def test_bench_prints_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["bench", "--model", "pit-n", "--size", "96x64", "--seconds", "0.1", *FAST]
+    assert main(argv) == 0
+    text = capsys.readouterr().out
+    for word in (
+        "standardise",
+        "network",
+        "extract",
+        "rest",
+        "total",
+        "frame 96x64 uint16",
+        "around the network",
+    ):
+        assert word in text
+    assert main([*argv, "--json", "-"]) == 0
+    profile = json.loads(capsys.readouterr().out)["profiles"][0]
+    assert (profile["model"], profile["shape"]) == ("pit-n", [64, 96])
+    assert main([*argv, "--fail-over-ms", "1e-6"]) == exits.LATENCY
+    assert main([*argv, "--fail-over-ms", "1e9"]) == 0
+
+
+def test_bench_against_a_published_network(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    argv = ["bench", "--model", "pit-n", "--size", "96x64", "--seconds", "0.1", "--against", "acm", *FAST]
+    assert main(argv) == 0
+    assert "pit-n whole takes" in capsys.readouterr().out
+
+
+def test_export_reports_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = str(tmp_path / "out.onnx")
+    assert main(["export", target, "--model", "pit-n", *FAST]) == 0
+    assert "sha256" in capsys.readouterr().out
+    assert main(["export", target, "--model", "pit-n", "--json", "-", *FAST]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == target
+    assert main(["export", str(tmp_path / "no" / "out.onnx"), "--model", "pit-n", *FAST]) == exits.FAILURE
+
+
+def test_logs_go_to_stderr_or_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    before = list(logging.getLogger("pitviper").handlers)
+    argv = ["export", str(tmp_path / "o.onnx"), "--model", "pit-n", *FAST]
+    assert main([*argv, "--verbose"]) == 0
+    captured = capsys.readouterr()
+    assert "chosen automatically" in captured.err
+    assert "chosen automatically" not in captured.out
+    assert main([*argv, "-v", "--log-file", str(tmp_path / "log")]) == 0
+    assert "chosen automatically" not in capsys.readouterr().err
+    assert "chosen automatically" in (tmp_path / "log").read_text()
+    assert main([*argv, "--log-file", str(tmp_path / "no" / "log")]) == exits.FAILURE
+    assert logging.getLogger("pitviper").handlers == before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_for_terminals_only() -> None:
+    screen, pipe = Terminal(), io.StringIO()
+    for stream in (screen, pipe):
+        with ProgressLine(4, stream=stream) as progress:
+            for _ in range(4):
+                progress.step("2 targets")
+    assert "25%" in screen.getvalue()
+    assert "\n" not in screen.getvalue()
+    assert pipe.getvalue() == ""
+
+
+def test_every_command_has_the_logging_options() -> None:
+    actions: Any = build_parser()._subparsers
+    commands = actions._group_actions[0].choices
+    assert {"predict", "val"} < set(commands)
+    for parser in commands.values():
+        assert "--log-level" in parser.format_help()
