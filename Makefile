@@ -21,7 +21,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench docs picture clean
 
 help:
 	@echo "make demo    run the detector on a synthetic scene: video and targets in demo-output/"
@@ -29,6 +29,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, clang-format"
 	@echo "make bench   time each stage of one frame on this machine"
 	@echo "make docs    build the documentation into site/"
+	@echo "make picture draw the README's picture anew, from the synthetic scene"
 	@echo "make clean   remove environments, builds and outputs"
 
 demo: $(RUNTIME)/.installed
@@ -49,6 +50,9 @@ bench: $(RUNTIME)/.installed
 
 docs: $(RUNTIME)/.docs
 	$(RUNTIME)/bin/mkdocs build --strict
+
+picture: $(RUNTIME)/.installed
+	$(RUNTIME)/bin/python docs/assets/draw_demo.py docs/assets/demo.png
 
 clean:
 	rm -rf $(RUNTIME) $(TESTING) build dist site demo-output

@@ -57,12 +57,14 @@ def test_first_python_comes_early() -> None:
     assert lines.index("```python") < 45, "the five lines of Python belong on the first screen"
 
 
-@pytest.mark.parametrize("index", range(len(blocks(ROOT / "README.md", "python"))))
-def test_readme_python_runs(index: int, tmp_path: Path) -> None:
-    code = blocks(ROOT / "README.md", "python")[index]
-    done = run([sys.executable, "-I", "-c", code], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout, "the example prints what it finds"
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_documented_python_runs(page: Path, tmp_path: Path) -> None:
+    for code in blocks(page, "python"):
+        done = run([sys.executable, "-I", "-c", code], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout, "the example prints what it finds"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
