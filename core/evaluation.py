@@ -24,7 +24,7 @@ Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
 Progress = Callable[[int, int | None, str], None]
 
 # Side of the square cut out around an event, in pixels; each divides the side of a picture on the overlay sheet.
-_WINDOWS = (48, 60, 80, 120, 240)
+_WINDOWS = (40, 60, 80, 120, 240)
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def evaluate(
         progress: Called with (images done, images in all or None, name) after every image.
 
     Raises:
-        ValueError: No sample, ``metrics`` is not empty, or ``predict`` returned a map of another size, with NaN or outside
-            [0, 1]; the message names the sample.
+        ValueError: No sample, ``metrics`` is not empty, or ``predict`` returned a map of another size, with NaN or
+            outside [0, 1]; the message names the sample.
         DatasetError: A frame or a mask cannot be read.
     """
     metrics = DetectionMetrics() if metrics is None else metrics

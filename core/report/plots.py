@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#1f6feb", "#d1570b", "#1a8a4a", "#8250df", "#bf3989", "#57606a")
 _SMALLEST_FPR = 1e-6
+# The thresholds 0 and 1, where everything or nothing is predicted, would only add lines to the corners.
+_INNER = slice(1, -1)
 
 
 class MissingMatplotlib(ImportError):
@@ -28,7 +30,7 @@ def plot_curves(evaluations: Mapping[str, Evaluation], *, dpi: int = 110) -> byt
 
     Args:
         evaluations: By the name of the set, each evaluated with curves.
-        dpi: Resolution; the picture is 12 x 8.6 inches.
+        dpi: Resolution; the picture is 12 x 8.8 inches.
 
     Raises:
         MissingMatplotlib: matplotlib is not installed; the message names the extra.
@@ -44,11 +46,13 @@ def plot_curves(evaluations: Mapping[str, Evaluation], *, dpi: int = 110) -> byt
     try:
         # Without pyplot no window system, backend or global state is touched.
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise MissingMatplotlib(
             'curves need matplotlib, which is not installed: pip install "pitviper[viz]"'
         ) from error
-    figure = Figure(figsize=(12, 8.6), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
+    figure = Figure(figsize=(12, 8.8), layout=layout, facecolor="white")
     axes: NDArray[Any] = np.asarray(figure.subplots(2, 2)).reshape(-1)
     for (name, evaluation), colour in zip(evaluations.items(), COLOURS, strict=False):
         for panel, draw in zip(
@@ -88,8 +92,9 @@ def _pd_against_fa(panel: Axes, evaluation: Evaluation, name: str, colour: str) 
         panel.plot([], [], color=colour, label=f"{name}: no target")
         return
     # Points, joined thinly in the order of thresholds: Pd is not monotone and nothing lies between two thresholds.
-    panel.plot(curves.sweep.fa_per_mpix, curves.sweep.pd, "-", color=colour, linewidth=0.8, alpha=0.6)
-    panel.plot(curves.sweep.fa_per_mpix, curves.sweep.pd, ".", color=colour, markersize=4, label=name)
+    fa, pd = curves.sweep.fa_per_mpix[_INNER], curves.sweep.pd[_INNER]
+    panel.plot(fa, pd, "-", color=colour, linewidth=0.8, alpha=0.6)
+    panel.plot(fa, pd, ".", color=colour, markersize=4, label=name)
     label = f"p > {metrics.threshold:g}: Pd {metrics.pd:.4f}, Fa {metrics.fa_per_mpix:.1f}"
     panel.plot(metrics.fa_per_mpix, metrics.pd, "o", color=colour, markersize=7, label=label)
 
@@ -100,8 +105,9 @@ def _over_thresholds(panel: Axes, evaluation: Evaluation, name: str, colour: str
     assert hse is not None
     sweep = curves.sweep
     label = f"{name}: {evaluation.metrics.hse_version} {hse:.4f}"
-    panel.plot(sweep.threshold, (sweep.iou + sweep.niou) / 2, color=colour, label=label)
-    panel.plot(sweep.threshold, sweep.target_f1, "--", color=colour)
+    threshold = sweep.threshold[_INNER]
+    panel.plot(threshold, ((sweep.iou + sweep.niou) / 2)[_INNER], color=colour, label=label)
+    panel.plot(threshold, sweep.target_f1[_INNER], "--", color=colour)
 
 
 def _label(axes: NDArray[Any]) -> None:

@@ -20,10 +20,12 @@ _EMPTY: Colour = (232, 234, 237)
 
 _PICTURE = 240
 _GAP = 18
-_CAPTION = 44
+_CAPTION = 60
 _HEADING = 46
 _MARGIN = 28
 _LINE = 2
+# Farther than this many pixels, the nearest object of the other side has nothing to do with an event.
+_NEAR = 20.0
 # Shares of the pixels of a window that are shown black and white: one hot target must not darken its surroundings.
 _STRETCH = (1.0, 99.7)
 
@@ -80,27 +82,29 @@ def draw_event(event: Event) -> Image.Image:
     left, top = (_PICTURE - width * factor) // 2, (_PICTURE - height * factor) // 2
     picture.paste(grey.convert("RGB"), (left, top))
     draw = ImageDraw.Draw(picture)
-    # Truth outside its border and prediction inside: where they coincide, both are seen.
+    # Truth outside its border and prediction thinly inside: where they coincide both are seen, and so is one pixel.
     _outline(draw, event.truth, (left, top), factor, TRUTH, inside=False)
     _outline(draw, event.predicted, (left, top), factor, PREDICTION, inside=True)
     return picture
 
 
-def caption(event: Event) -> tuple[str, str]:
-    """Name, and numbers: where (x, y in pixels), area, probability, distance to the nearest of the other side."""
-    text = f"({event.x:.0f}, {event.y:.0f})  {event.area_px} px  p {event.peak:.2f}"
-    if event.nearest_px is not None and event.nearest_px < 20:
-        other = "pred." if event.kind == "miss" else "target"
-        text += f"  {other} {event.nearest_px:.1f} px off"
-    return event.name, text
+def caption(event: Event) -> tuple[str, str, str]:
+    """Frame name; x, y (pixels), area, probability; distance to the nearest of the other side if it is near."""
+    numbers = f"({event.x:.0f}, {event.y:.0f})   {event.area_px} px   p {event.peak:.2f}"
+    if event.nearest_px is None or event.nearest_px > _NEAR:
+        return event.name, numbers, ""
+    other = "prediction" if event.kind == "miss" else "target"
+    return event.name, numbers, f"{other} {event.nearest_px:.1f} px off"
 
 
 def _place(sheet: Image.Image, event: Event, x: int, y: int) -> None:
     sheet.paste(draw_event(event), (x, y))
     draw = ImageDraw.Draw(sheet)
-    name, numbers = caption(event)
+    name, numbers, nearest = caption(event)
     draw.text((x, y + _PICTURE + 4), _fit(name, _font(14), _PICTURE), fill=_INK, font=_font(14))
-    draw.text((x, y + _PICTURE + 22), _fit(numbers, _font(13), _PICTURE), fill=_FAINT, font=_font(13))
+    draw.text((x, y + _PICTURE + 22), numbers, fill=_FAINT, font=_font(13))
+    if nearest:
+        draw.text((x, y + _PICTURE + 39), nearest, fill=_FAINT, font=_font(13))
 
 
 def _outline(
@@ -114,7 +118,7 @@ def _outline(
 ) -> None:
     """Draw the border of a mask [h, w] along the edges of its enlarged pixels."""
     padded = np.pad(mask, 1)
-    near, far = (0, _LINE - 1) if inside else (-_LINE, -1)
+    near, far = (0, 0) if inside else (-_LINE, -1)
     for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         neighbour = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
         for row, column in np.argwhere(mask & ~neighbour):
