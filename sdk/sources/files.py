@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames from image files: one file, a list, a folder in natural order, or a pattern."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
+from pitviper.sdk.errors import SourceError
+from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
+
+__all__ = ["ImageFiles", "find_images", "natural_key"]
+
+_LOG = logging.getLogger("pitviper.sources")
+_LOSSY = frozenset({".jpg", ".jpeg"})
+
+
+def natural_key(path: str | os.PathLike[str]) -> tuple[tuple[int, str, int], ...]:
+    """Sorting key that counts: f2 before f10. Text compares without case, digits as numbers."""
+    parts = re.split(r"(\d+)", os.fspath(path).casefold())
+    key = tuple((1, "", int(part)) if part.isdecimal() else (0, part, 0) for part in parts if part)
+    return key
+
+
+def find_images(spec: str) -> list[Path]:
+    """The image files of a folder or of a pattern with wildcards, in natural order.
+
+    Raises:
+        SourceError: There are none, or the folder cannot be listed.
+    """
+    folder = Path(spec)
+    try:
+        found = (
+            list(folder.iterdir())
+            if folder.is_dir()
+            else [Path(hit) for hit in glob.glob(spec, recursive=True)]
+        )
+    except OSError as error:
+        raise SourceError(f"{spec}: cannot be listed ({error.strerror}); check its permissions") from error
+    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+    if not images and folder.is_dir():
+        raise SourceError(
+            f"{spec}: a folder of {len(found)} entries without an image; expected {kinds}. "
+            "Subfolders are not searched: name the one that holds the frames"
+        )
+    if not images:
+        raise SourceError(
+            f"{spec}: the pattern matches no image ({kinds}); quote it so that the shell leaves it"
+        )
+    if len(images) < len(found):
+        _LOG.info(
+            "%s: %d of %d entries are no images and are left out", spec, len(found) - len(images), len(found)
+        )
+    return sorted(images, key=natural_key)
+
+
+class ImageFiles(Source):
+    """Image files as a sequence, each in its native depth.
+
+    Args:
+        paths: Files in the order to read them.
+        name: What messages call the source.
+        on_error: `"raise"` ends at a file that cannot be read; `"skip"` leaves it out, counts it in `skipped`,
+            logs it and flags the next frame `after_gap`.
+
+    Raises:
+        SourceError: While reading: a file is missing, broken or holds no single-channel frame.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, name: str, on_error: str = "raise") -> None:
+        lossy = any(path.suffix.lower() in _LOSSY for path in paths)
+        super().__init__(SourceInfo("images", name, count=len(paths), lossy=lossy), on_error=on_error)
+        self._paths = tuple(paths)
+
+    def _read(self) -> Iterator[Frame]:
+        gap: tuple[str, ...] = ()
+        for index, path in enumerate(self._paths):
+            try:
+                _refuse_pages(path)
+                image = read_frame(path)
+            except ImageError as error:
+                done = f"; {index - self.skipped} of {len(self._paths)} files were read before it"
+                hint = '; pass on_error="skip" to leave such files out' if len(self._paths) > 1 else ""
+                broken = SourceError(f"{error}{done if index else ''}{hint}")
+                broken.__cause__ = error
+                self._skip(str(path), broken)
+                gap = ("after_gap",)
+                continue
+            lossy = ("lossy",) if path.suffix.lower() in _LOSSY else ()
+            yield Frame(image, index, FrameTime.now(), path.name, lossy + gap)
+            gap = ()
+
+
+def _refuse_pages(path: Path) -> None:
+    """A TIFF of several pages would lose all but the first."""
+    if path.suffix.lower() not in {".tif", ".tiff"}:
+        return
+    try:
+        with Image.open(path) as image:
+            pages = int(getattr(image, "n_frames", 1))
+    except (OSError, SyntaxError, ValueError):
+        return  # `read_frame` says what is wrong with it.
+    if pages > 1:
+        raise ImageError(f"{path}: a TIFF of {pages} pages; save one file a page, or pass an array [N, H, W]")
