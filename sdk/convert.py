@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -115,7 +116,7 @@ def to_supervision(detections: Detections) -> Any:
         MissingExtra: The package supervision is not installed.
     """
     try:
-        import supervision
+        supervision: Any = import_module("supervision")
     except ImportError as error:
         raise MissingExtra(
             "to_supervision() needs the package supervision; pip install 'pitviper[viz]'"

@@ -175,6 +175,7 @@ class Detector:
         timeout_s: float = 5.0,
         every: int = 1,
         keep_maps: bool = False,
+        on_error: str = "raise",
     ) -> Stream:
         """Targets of every frame of a source, one after another: an iterator and a context manager.
 
@@ -188,23 +189,22 @@ class Detector:
             timeout_s: Longest wait for a frame in seconds before `SourceTimeout`.
             every: Process every n-th frame; the others are counted as dropped with the cause ``every``.
             keep_maps: Keep the score map of each result; otherwise it is let go at the next frame.
+            on_error: ``raise``, or ``skip`` for frames that cannot be read or used: they are logged and counted.
 
         Raises:
             SourceError: The source cannot be opened.
             InputError: An argument is out of range.
         """
-        from pitviper.sdk.stream import Stream
+        from pitviper.sdk.stream import Stream, StreamSettings, close_all
 
-        return Stream(
-            self,
-            source,
-            mode=mode,
-            sinks=sinks,
-            threshold=self._chosen(threshold, {}, "stream"),
-            timeout_s=timeout_s,
-            every=every,
-            keep_maps=keep_maps,
-        )
+        try:
+            settings = StreamSettings(
+                mode, self._chosen(threshold, {}, "stream"), timeout_s, every, keep_maps, on_error
+            )
+        except InputError:
+            close_all(sinks, quietly=True)
+            raise
+        return Stream(self, source, settings, sinks)
 
     def export(self, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
         """Write the whole detector as one file and check it. See `export.export_model`."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,14 +19,41 @@ from pitviper.sdk.stream_stats import StageWindow, StreamStats
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.maps import ProbabilityMap
-    from pitviper.sdk.sources import Frame
+    from pitviper.sdk.sources import Frame, Source
 
-__all__ = ["Stream", "StreamState"]
+__all__ = ["Stream", "StreamSettings", "StreamState", "close_all"]
 
 StreamState = Literal["opening", "live", "stalled", "ended", "failed", "closed"]
 
 _LOG = logging.getLogger("pitviper.stream")
 _MODES = ("auto", "all", "latest")
+_POLICIES = ("raise", "skip")
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How a stream runs; see `Detector.stream` for what each means.
+
+    Raises:
+        InputError: A value out of range.
+    """
+
+    mode: str = "auto"
+    threshold: float = 0.5
+    timeout_s: float = 5.0
+    every: int = 1
+    keep_maps: bool = False
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        if self.mode not in _MODES:
+            raise InputError(f"stream mode {self.mode!r} does not exist; there are {', '.join(_MODES)}")
+        if self.on_error not in _POLICIES:
+            raise InputError(f"on_error {self.on_error!r} does not exist; there are {', '.join(_POLICIES)}")
+        if self.every < 1:
+            raise InputError(f"every must be at least 1 (process every n-th frame), got {self.every}")
+        if not self.timeout_s > 0:
+            raise InputError(f"timeout_s must be above 0 seconds, got {self.timeout_s}")
 
 
 class Stream:
@@ -42,20 +70,13 @@ class Stream:
         self,
         detector: Detector,
         source: Any,
-        *,
-        mode: str = "auto",
+        settings: StreamSettings,
         sinks: Sequence[Any] = (),
-        threshold: float = 0.5,
-        timeout_s: float = 5.0,
-        every: int = 1,
-        keep_maps: bool = False,
     ) -> None:
         self.frame: Frame | None = None
         self._detector = detector
         self._sinks = tuple(sinks)
-        self._threshold = threshold
-        self._every = every
-        self._keep_maps = keep_maps
+        self._settings = settings
         self._processed = 0
         self._failed = 0
         self._window = StageWindow()
@@ -64,9 +85,11 @@ class Stream:
         self._seconds = 0.0
         self._state: StreamState = "opening"
         try:
-            self._feed, self._live = _open_feed(source, mode, timeout_s, every)
+            self._source = _opened(source, settings)
+            self._live = bool(self._source.info.live)
+            self._feed = _feed(self._source, settings, self._live)
         except BaseException:
-            self._close_sinks(quietly=True)
+            close_all(self._sinks, quietly=True)
             self._state = "failed"
             raise
 
@@ -80,12 +103,12 @@ class Stream:
     @property
     def stats(self) -> StreamStats:
         """Counts and times up to now."""
-        dropped = Counter(self._feed.dropped)
-        if self._failed:
-            dropped["failed"] += self._failed
+        # What the source could not read and was asked to skip counts as captured, so that the counts add up.
+        unreadable = int(getattr(self._source, "skipped", 0))
+        dropped = Counter(self._feed.dropped) + Counter(failed=self._failed, unreadable=unreadable)
         running = self._seconds if self._started is None else time.perf_counter() - self._started
         return StreamStats(
-            captured=self._feed.captured,
+            captured=self._feed.captured + unreadable,
             processed=self._processed,
             dropped=dict(dropped),
             waiting=self._feed.waiting(),
@@ -112,7 +135,18 @@ class Stream:
             raise
 
     def _step(self) -> Detections:
-        if self._last_map is not None and not self._keep_maps:
+        while True:
+            try:
+                return self._advance()
+            except InputError as error:
+                if self._settings.on_error != "skip":
+                    raise
+                self._failed = 0
+                self._feed.dropped["refused"] += 1
+                _LOG.warning("skipped %s", error)
+
+    def _advance(self) -> Detections:
+        if self._last_map is not None and not self._settings.keep_maps:
             self._last_map.release()
         asked = time.perf_counter_ns()
         frame = self._take()
@@ -122,7 +156,7 @@ class Stream:
         try:
             found = self._detector._detect_streamed(
                 frame.image,
-                self._threshold,
+                self._settings.threshold,
                 wait_ms=(time.perf_counter_ns() - asked) / 1e6,
                 host_ns=frame.time.host_ns if self._live else None,
                 frame_id=frame.index,
@@ -144,7 +178,7 @@ class Stream:
 
     def _take(self) -> Frame:
         frame = self._feed.take()
-        while frame.index % self._every:
+        while frame.index % self._settings.every:
             self._feed.dropped["every"] += 1
             frame = self._feed.take()
         return frame
@@ -168,21 +202,7 @@ class Stream:
         except Exception as error:
             _LOG.warning("closing the source: %s", error)
         finally:
-            self._close_sinks(quietly=quietly)
-
-    def _close_sinks(self, *, quietly: bool) -> None:
-        """Close every sink, also when one fails; ``quietly`` logs the failures because an error is on its way."""
-        first: BaseException | None = None
-        for sink in self._sinks:
-            try:
-                sink.close()
-            except Exception as error:
-                if quietly or first is not None:
-                    _LOG.error("closing an output: %s", error)
-                else:
-                    first = error
-        if first is not None:
-            raise first
+            close_all(self._sinks, quietly=quietly)
 
     def __enter__(self) -> Stream:
         return self
@@ -199,18 +219,31 @@ class Stream:
             self._finish("closed", quietly=True)
 
 
-def _open_feed(source: Any, mode: str, timeout_s: float, every: int) -> tuple[Feed, bool]:
-    if mode not in _MODES:
-        raise InputError(f"stream mode {mode!r} does not exist; there are {', '.join(_MODES)}")
-    if every < 1:
-        raise InputError(f"every must be at least 1 (process every n-th frame), got {every}")
-    if timeout_s <= 0:
-        raise InputError(f"timeout_s must be above 0 seconds, got {timeout_s}")
-    if not (hasattr(source, "info") and hasattr(source, "close") and hasattr(source, "__iter__")):
-        from pitviper.sdk.sources import open_source
+def close_all(sinks: Sequence[Any], *, quietly: bool) -> None:
+    """Close every sink, also when one fails; ``quietly`` logs the failures because an error is on its way."""
+    first: BaseException | None = None
+    for sink in sinks:
+        try:
+            sink.close()
+        except Exception as error:
+            if quietly or first is not None:
+                _LOG.error("closing an output: %s", error)
+            else:
+                first = error
+    if first is not None:
+        raise first
 
-        source = open_source(source, timeout_s=timeout_s)
-    live = bool(source.info.live)
-    if mode == "latest" or (mode == "auto" and live):
-        return NewestFrame(source, timeout_s), live
-    return EveryFrame(source), live
+
+def _opened(source: Any, settings: StreamSettings) -> Source:
+    if hasattr(source, "info") and hasattr(source, "close") and hasattr(source, "__iter__"):
+        opened: Source = source
+        return opened
+    from pitviper.sdk.sources import open_source
+
+    return open_source(source, timeout_s=settings.timeout_s, on_error=settings.on_error)
+
+
+def _feed(source: Source, settings: StreamSettings, live: bool) -> Feed:
+    if settings.mode == "latest" or (settings.mode == "auto" and live):
+        return NewestFrame(source, settings.timeout_s)
+    return EveryFrame(source)

@@ -43,11 +43,12 @@ class StreamStats:
     """Counts since the stream was opened. ``captured = processed + dropped + waiting`` at any time.
 
     Attributes:
-        captured: Frames that the source delivered.
+        captured: Frames that the source delivered, those that it could not read included.
         processed: Frames whose result was returned.
         dropped: Frames that were not processed, by cause: ``newer`` (a newer frame took their place),
-            ``every`` (left out on request), ``closed`` (still waiting when the stream closed), ``failed`` (the
-            frame on which the stream failed).
+            ``every`` (left out on request), ``closed`` (still waiting when the stream closed), ``unreadable``
+            and ``refused`` (skipped with ``on_error="skip"``: not readable, or no frame), ``failed`` (the one on
+            which the stream failed).
         waiting: Frames in the slot (0 or 1).
         seconds: Time since the first frame was asked for.
         stages: Spread of each stage over the last frames (at most 1,000), in milliseconds.

@@ -210,8 +210,21 @@ def test_a_frame_that_is_none_is_named(detector: sdk.Detector, frames: list[Any]
     assert (sink.ids, sink.closed) == ([0], 1)
 
 
+def test_bad_frames_are_skipped_and_counted_where_that_was_asked_for(
+    detector: sdk.Detector, frames: list[Any]
+) -> None:
+    bad = np.full((40, 48), np.nan, np.float32)
+    source, sink = ListSource([frames[0], bad, np.zeros((2, 2), np.uint8), frames[1]]), Recorder()
+    source.skipped = 3  # type: ignore[attr-defined]
+    stream = detector.stream(source, sinks=[sink], on_error="skip")
+    assert [item.frame_id for item in stream] == sink.ids == [0, 3]
+    assert stream.stats.dropped == {"refused": 2, "unreadable": 3}
+    assert stream.stats.captured == 7
+    assert balanced(stream.stats)
+
+
 def test_settings_out_of_range_are_refused_and_outputs_closed(detector: sdk.Detector) -> None:
-    for values in ({"mode": "some"}, {"every": 0}, {"timeout_s": 0}, {"threshold": 3}):
+    for values in ({"mode": "some"}, {"every": 0}, {"timeout_s": 0}, {"threshold": 3}, {"on_error": "hide"}):
         with pytest.raises(sdk.InputError, match=next(iter(values))):
             detector.stream(ListSource([]), **values)  # type: ignore[arg-type]
     sink = Recorder()
