@@ -24,7 +24,7 @@ Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
 Progress = Callable[[int, int | None, str], None]
 
 # Side of the square cut out around an event, in pixels; each divides the side of a picture on the overlay sheet.
-_WINDOWS = (40, 60, 80, 120, 240)
+_WINDOWS = (40, 70, 140, 280)
 
 
 @dataclass(frozen=True)

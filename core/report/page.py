@@ -24,14 +24,14 @@ _WORST_ROWS = 20
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #20242a; background: #fff;
-  margin: 0 auto; padding: 32px 24px 64px; max-width: 1180px; }
+  margin: 0 auto; padding: 32px 24px 64px; max-width: 1400px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 10px; }
 p.note, dl { color: #59616b; margin: 4px 0 14px; font-size: 14px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; } dt { color: #20242a; } dd { margin: 0; }
 dd { overflow-wrap: anywhere; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid #e6e8eb; white-space: nowrap; }
+th, td { padding: 4px 22px 4px 0; text-align: right; border-bottom: 1px solid #e6e8eb; white-space: nowrap; }
 th { font-weight: 600; border-bottom: 2px solid #c9cdd2; }
 th:nth-child(1), td:nth-child(1) { text-align: left; }
 table.metrics th:nth-child(2), table.metrics td:nth-child(2) { text-align: left; color: #59616b; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from pitviper.core.evaluation import Evaluation, Event
 
@@ -18,7 +18,7 @@ _INK: Colour = (32, 36, 42)
 _FAINT: Colour = (112, 118, 126)
 _EMPTY: Colour = (232, 234, 237)
 
-_PICTURE = 240
+_PICTURE = 280
 _GAP = 18
 _CAPTION = 60
 _HEADING = 46
@@ -30,7 +30,7 @@ _NEAR = 20.0
 _STRETCH = (1.0, 99.7)
 
 
-def draw_sheet(evaluation: Evaluation, *, title: str, columns: int = 6, rows: int = 2) -> Image.Image:
+def draw_sheet(evaluation: Evaluation, *, title: str, columns: int = 5, rows: int = 2) -> Image.Image:
     """Draw the worst misses and the worst false alarms, each cut out of its frame and enlarged.
 
     Args:
@@ -72,7 +72,7 @@ def draw_sheet(evaluation: Evaluation, *, title: str, columns: int = 6, rows: in
 
 
 def draw_event(event: Event) -> Image.Image:
-    """One event as an RGB picture of 240 x 240 pixels, its window enlarged by nearest neighbour."""
+    """One event as an RGB picture of 280 x 280 pixels, its window enlarged by nearest neighbour."""
     height, width = event.frame.shape
     factor = max(1, _PICTURE // max(height, width))
     grey = Image.fromarray(_stretch(event.frame)).resize(
@@ -81,10 +81,9 @@ def draw_event(event: Event) -> Image.Image:
     picture = Image.new("RGB", (_PICTURE, _PICTURE), _EMPTY)
     left, top = (_PICTURE - width * factor) // 2, (_PICTURE - height * factor) // 2
     picture.paste(grey.convert("RGB"), (left, top))
-    draw = ImageDraw.Draw(picture)
-    # Truth outside its border and prediction thinly inside: where they coincide both are seen, and so is one pixel.
-    _outline(draw, event.truth, (left, top), factor, TRUTH, inside=False)
-    _outline(draw, event.predicted, (left, top), factor, PREDICTION, inside=True)
+    # Truth outside its border and prediction inside: where they coincide both are seen, and so is a single pixel.
+    for mask, colour, inside in ((event.truth, TRUTH, False), (event.predicted, PREDICTION, True)):
+        picture.paste(colour, (left - _LINE, top - _LINE), _outline(mask, factor, inside=inside))
     return picture
 
 
@@ -107,31 +106,20 @@ def _place(sheet: Image.Image, event: Event, x: int, y: int) -> None:
         draw.text((x, y + _PICTURE + 39), nearest, fill=_FAINT, font=_font(13))
 
 
-def _outline(
-    draw: ImageDraw.ImageDraw,
-    mask: NDArray[np.bool_],
-    origin: tuple[int, int],
-    factor: int,
-    colour: Colour,
-    *,
-    inside: bool,
-) -> None:
-    """Draw the border of a mask [h, w] along the edges of its enlarged pixels."""
-    padded = np.pad(mask, 1)
-    near, far = (0, 0) if inside else (-_LINE, -1)
-    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        neighbour = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
-        for row, column in np.argwhere(mask & ~neighbour):
-            x0, y0 = origin[0] + int(column) * factor, origin[1] + int(row) * factor
-            x1, y1 = x0 + factor - 1, y0 + factor - 1
-            # Lines outside the mask run on by their width, so that corners close.
-            run = 0 if inside else _LINE
-            if dy:
-                y = (y0 + near, y0 + far) if dy < 0 else (y1 - far, y1 - near)
-                draw.rectangle((x0 - run, y[0], x1 + run, y[1]), fill=colour)
-            else:
-                x = (x0 + near, x0 + far) if dx < 0 else (x1 - far, x1 - near)
-                draw.rectangle((x[0], y0 - run, x[1], y1 + run), fill=colour)
+def _outline(mask: NDArray[np.bool_], factor: int, *, inside: bool) -> Image.Image:
+    """Border of a mask [h, w] enlarged by ``factor``, as a Pillow mask; outside it runs around its pixels."""
+    solid = Image.fromarray(mask.astype(np.uint8) * 255)
+    # A frame of one pixel lets the border run outside the window's edge, where it is cut off evenly.
+    padded = ImageOps.expand(solid, border=1, fill=0)
+    large = padded.resize((padded.width * factor, padded.height * factor), Image.Resampling.NEAREST)
+    size = 2 * _LINE + 1
+    if inside:
+        border = ImageChops.subtract(large, large.filter(ImageFilter.MinFilter(size)))
+    else:
+        border = ImageChops.subtract(large.filter(ImageFilter.MaxFilter(size)), large)
+    return border.crop(
+        (factor - _LINE, factor - _LINE, border.width - factor + _LINE, border.height - factor + _LINE)
+    )
 
 
 def _stretch(frame: NDArray[np.generic]) -> NDArray[np.uint8]:

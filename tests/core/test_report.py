@@ -77,19 +77,19 @@ def test_table_leaves_out_what_no_set_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pixel", [(0, 0), (20, 20), (39, 39)])
 def test_outlines_enclose_the_pixel_and_leave_it_visible(pixel: tuple[int, int]) -> None:
-    """One pixel is 6 x 6 in the picture: truth runs around it, and its middle shows the frame."""
+    """One pixel is 7 x 7 in the picture: truth runs around it, and its middle shows the frame."""
     truth = np.zeros((40, 40), np.bool_)
     truth[pixel] = True
     picture = np.asarray(draw_event(event(truth=truth, predicted=truth)))
-    y, x = pixel[0] * 6, pixel[1] * 6
+    y, x = pixel[0] * 7, pixel[1] * 7
     green = (picture == TRUTH).all(axis=2)
     orange = (picture == PREDICTION).all(axis=2)
-    ring = np.zeros((240, 240), np.bool_)
-    ring[max(0, y - 2) : y + 8, max(0, x - 2) : x + 8] = True
-    ring[y : y + 6, x : x + 6] = False
+    ring = np.zeros((280, 280), np.bool_)
+    ring[max(0, y - 2) : y + 9, max(0, x - 2) : x + 9] = True
+    ring[y : y + 7, x : x + 7] = False
     assert (green == ring).all()
-    assert orange.sum() == 6 * 6 - 4 * 4
-    middle = picture[y + 2, x + 2]
+    assert orange.sum() == 7 * 7 - 3 * 3
+    middle = picture[y + 3, x + 3]
     assert (middle == middle[0]).all()
 
 
@@ -98,10 +98,10 @@ def test_the_frame_is_stretched_and_small_windows_are_centred() -> None:
     frame = np.zeros((20, 32), np.uint16)
     frame[:, 16:] = 16383
     picture = np.asarray(draw_event(event(frame=frame, truth=nothing, predicted=nothing)))
-    assert picture.shape == (240, 240, 3)
-    assert picture[120, 20].tolist() == [0, 0, 0]
-    assert picture[120, 220].tolist() == [255, 255, 255]
-    assert picture[5, 120].tolist() == picture[-5, 120].tolist() != [0, 0, 0]
+    assert picture.shape == (280, 280, 3)
+    assert picture[140, 20].tolist() == [0, 0, 0]
+    assert picture[140, 260].tolist() == [255, 255, 255]
+    assert picture[5, 140].tolist() == picture[-5, 140].tolist() != [0, 0, 0]
     flat = draw_event(event(frame=np.full((40, 40), 7.0), truth=nothing[:, :1], predicted=nothing[:, :1]))
     assert np.asarray(flat)[100, 100].tolist() == [0, 0, 0]
 
@@ -118,7 +118,7 @@ def test_draw_sheet_grows_with_its_events(evaluation: Evaluation, tmp_path: Path
     empty = draw_sheet(run(tmp_path, found=True), title="all found")
     assert sheet.mode == empty.mode == "RGB"
     assert sheet.width == empty.width
-    assert sheet.height > empty.height + 2 * 240
+    assert sheet.height > empty.height + 2 * 280
     colours = np.asarray(sheet)[100:].reshape(-1, 3)
     for colour in (TRUTH, PREDICTION):
         assert (colours == colour).all(axis=1).any()
