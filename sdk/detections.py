@@ -37,6 +37,9 @@ _ARRAYS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
 }
 
 
+_ROUNDING = 1e-6
+
+
 @dataclass(frozen=True)
 class Timing:
     """Milliseconds that one frame took, by the monotonic clock.
@@ -146,8 +149,8 @@ class Detections:
         return cls(
             xy=targets.xy,
             xyxy=targets.xyxy,
-            score=targets.peak,
-            mean=targets.mean,
+            score=_bounded(targets.peak),
+            mean=_bounded(targets.mean),
             area_px=targets.area,
             snr=targets.snr,
             shape=shape,
@@ -275,6 +278,11 @@ class Detections:
     def to_supervision(self) -> Any:
         """A ``supervision.Detections``. See `convert.to_supervision`."""
         return convert.to_supervision(self)
+
+
+def _bounded(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounding above 1 taken off: the sigmoid of 17.844 is 1 + 2**-23 in ONNX Runtime. More than that stays."""
+    return np.where(probability <= 1 + _ROUNDING, np.minimum(probability, 1), probability)
 
 
 def _frozen(value: ArrayLike, key: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:

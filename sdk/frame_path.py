@@ -84,7 +84,7 @@ class FramePath:
         targets = self._extract(probability, frame, threshold)
         flags = (*frame.flags, *values.pop("flags", ()), *(("tiled",) if tiled else ()))
         ended = time.perf_counter_ns()
-        return Detections.from_targets(
+        return _detections(
             targets,
             (height, width),
             threshold=threshold,
@@ -149,7 +149,7 @@ class FramePath:
             standardise_ms = (marks[place + 1] - marks[place]) / 1e6
             timing = Timing(standardise_ms, network_ms, extract_ms, standardise_ms + network_ms + extract_ms)
             found.append(
-                Detections.from_targets(
+                _detections(
                     targets,
                     (height, width),
                     frame_id=index,
@@ -196,6 +196,14 @@ class FramePath:
         with self._lock:
             self._closed = True
             self._engine.close()
+
+
+def _detections(targets: Targets, shape: tuple[int, int], **values: Any) -> Detections:
+    try:
+        return Detections.from_targets(targets, shape, **values)
+    except InputError as error:
+        # Only the map can be at fault here: an engine that returns logits, for instance.
+        raise EngineError(f"the network's output cannot be used: {error}") from error
 
 
 def _standardise(frame: CheckedFrame, stride: int, out: NDArray[np.float32]) -> None:

@@ -29,6 +29,7 @@ class ProbabilityMap:
         self._limit = limit if float(limit) <= threshold else np.nextafter(limit, np.float32(-1))
         self._values: NDArray[np.float32] | None = values
         self._pixels: NDArray[np.intp] | None = None
+        self._bounded = False
 
     def values(self) -> NDArray[np.float32]:
         """float32 [H, W], read-only.
@@ -41,6 +42,10 @@ class ProbabilityMap:
                 "the score map of a streamed result is let go at the next frame; "
                 "read it before, or pass keep_maps=True to stream()"
             )
+        if not self._bounded:
+            # A runtime's sigmoid may round to 1 + 2**-23. Done here, because most maps are never looked at.
+            np.clip(self._values, 0, 1, out=self._values)
+            self._bounded = True
         view = self._values.view()
         view.setflags(write=False)
         return view

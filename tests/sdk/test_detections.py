@@ -143,6 +143,17 @@ def test_a_truncated_result_has_only_its_own_targets_in_the_mask() -> None:
         found.score_map[0, 0] = 1
 
 
+def test_a_sigmoid_that_rounds_above_one_is_one() -> None:
+    probability = np.zeros((40, 40), np.float32)
+    probability[4, 4] = np.nextafter(np.float32(1), np.float32(2))
+    found = from_map(probability)
+    assert found.score.tolist() == found.mean.tolist() == [1.0]
+    assert found.score_map.max() == 1.0
+    probability[4, 4] = 1.1
+    with pytest.raises(sdk.InputError, match="logit"):
+        from_map(probability)
+
+
 def test_detections_without_a_map_say_so() -> None:
     with pytest.raises(sdk.InputError, match="no probability map"):
         _ = make().mask

@@ -185,6 +185,9 @@ def test_an_engine_that_breaks_its_promise_is_named(detector: sdk.Detector, engi
     engine.run = lambda frames: np.full_like(frames, np.nan)
     with pytest.raises(sdk.EngineError, match="NaN"):
         detector.detect(frame)
+    engine.run = lambda frames: np.full_like(frames, 3.0)
+    with pytest.raises(sdk.EngineError, match="logit"):
+        detector.detect(frame)
     engine.run = lambda frames: frames[:, :, 1:]
     with pytest.raises(sdk.EngineError, match=r"\[1, 1, 64, 64\]"):
         detector.detect(frame)
