@@ -86,7 +86,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def read_config(options: argparse.Namespace) -> SupervisedConfig:
     """Settings from --config, overridden by the options that were given."""
-    values: dict[str, Any] = json.loads(options.config.read_text()) if options.config else {}
+    values: dict[str, Any] = {}
+    if options.config:
+        try:
+            values = json.loads(options.config.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{options.config}: not valid JSON ({error})") from error
     given = {f.name: getattr(options, f.name, None) for f in fields(SupervisedConfig)}
     return SupervisedConfig.from_dict(values | {k: v for k, v in given.items() if v is not None})
 

@@ -72,14 +72,21 @@ class SupervisedConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SupervisedConfig:
         """Read the mapping of ``to_dict``; an unknown key raises ``ValueError``."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        _refuse_unknown(cls, values, "setting")
         values = dict(values)
         if "augmentation" in values and not isinstance(values["augmentation"], AugmentConfig):
+            _refuse_unknown(AugmentConfig, values["augmentation"], "setting of augmentation")
             values["augmentation"] = AugmentConfig(**values["augmentation"])
         for name, inner in (("data", str), ("crops", tuple)):
             if name in values:
                 values[name] = tuple(inner(v) for v in values[name])
         return cls(**values)
+
+
+def _refuse_unknown(
+    config: type[SupervisedConfig | AugmentConfig], values: dict[str, Any], what: str
+) -> None:
+    known = {f.name for f in fields(config)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"unknown {what}: {', '.join(unknown)}; known are {', '.join(sorted(known))}")

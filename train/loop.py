@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -137,6 +138,7 @@ def _progress(run: TrainingRun, step: float = 0.0) -> float:
 
 def _one_epoch(run: TrainingRun, loader: DataLoader[Batch]) -> dict[str, float]:
     run.task.train()
+    _seed_dropout(run)
     totals: dict[str, Tensor] = {}
     steps = len(loader)
     for step, (images, masks) in enumerate(loader):
@@ -157,6 +159,12 @@ def _one_epoch(run: TrainingRun, loader: DataLoader[Batch]) -> dict[str, float]:
             f"The checkpoint in {run.folder} is from the epoch before"
         )
     return result
+
+
+def _seed_dropout(run: TrainingRun) -> None:
+    """Start torch's own randomness anew from (seed, epoch, rank), so that a resumed run repeats it."""
+    entropy = (run.config.seed, run.epoch, run.fabric.global_rank)
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def _mean(fabric: Fabric, value: Tensor) -> float:

@@ -134,8 +134,14 @@ def load_run(folder: Path, which: str) -> tuple[DetectorNetwork, dict[str, Any]]
             f"{folder} holds no {SUMMARY}: the run is not finished; resume it with --resume"
         )
     summary: dict[str, Any] = json.loads(summary_path.read_text())
+    weights = folder / (BEST if which == "best" else LAST)
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {weights.name}: without a val split no epoch is chosen; "
+            "take the last one with --weights last"
+        )
     network = create_model(summary["config"]["model"])
-    network.load_state_dict(load_file(folder / (BEST if which == "best" else LAST)))
+    network.load_state_dict(load_file(weights))
     return network.eval(), summary
 
 

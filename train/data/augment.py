@@ -93,11 +93,13 @@ def warp(
     moved = ndimage.affine_transform(mask.astype(np.uint8), matrix, offset, order=0, mode="mirror") > 0
     labels, count = ndimage.label(mask, _EIGHT)
     if count:
+        # Without mirrored copies: a target counts as kept where it went, not where a border shows it again.
+        kept = np.unique(ndimage.affine_transform(labels, matrix, offset, order=0, mode="constant"))
+        lost = np.setdiff1d(np.arange(1, count + 1), kept)
         inverse = np.linalg.inv(matrix)
-        for centre in ndimage.center_of_mass(mask, labels, range(1, count + 1)):
+        for centre in ndimage.center_of_mass(mask, labels, lost):
             row, column = np.rint(inverse @ (np.asarray(centre) - offset)).astype(int)
-            inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-            if inside and not moved[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].any():
+            if 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]:
                 moved[row, column] = True
     return warped, moved
 
@@ -105,7 +107,7 @@ def warp(
 def photometric(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
     """Contrast, offset, white noise, row and column pattern and smooth shading, each with its own draw."""
     height, width = image.shape
-    out = np.array(image, np.float32)
+    out = np.array(image, np.float32, order="C")
 
     def chosen() -> bool:
         return bool(rng.random() < config.photometric)

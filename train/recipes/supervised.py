@@ -20,6 +20,10 @@ class SupervisedTask(nn.Module):
 
     def __init__(self, network: DetectorNetwork, config: SupervisedConfig) -> None:
         super().__init__()
+        multiple = network.required_multiple
+        odd = [size for _, size in config.crops if size % multiple]
+        if odd:
+            raise ValueError(f"{config.model} needs crops that are multiples of {multiple} pixels, got {odd}")
         self.network = network
         self.keep = config.keep
         self.bce_weight = config.bce_weight

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crops depend on their key alone, cover targets at the asked share, and processes share them out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pitviper.train.data.augment import AugmentConfig
+from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts, cut
+from pitviper.train.data.store import StoredFrame, make_frame
+
+PLAIN = AugmentConfig(warp=0.0, photometric=0.0)
+
+
+def frame(height: int, width: int, seed: int = 0, *, target: bool = True) -> StoredFrame:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.bool_)
+    if target:
+        mask[height // 2, width // 3] = True
+    return make_frame(f"test/{seed}", rng.integers(900, 1100, (height, width)).astype(np.uint16), mask)
+
+
+def dataset(frames: list[StoredFrame], *, seed: int = 0, size: int = 32, share: float = 1.0) -> CropDataset:
+    return CropDataset(frames, size=size, target_share=share, augmentation=AugmentConfig(), seed=seed)
+
+
+def test_a_crop_depends_on_seed_draw_and_index_alone() -> None:
+    frames = [frame(80, 96, 1), frame(80, 96, 2)]
+    first, again = dataset(frames), dataset(frames)
+    again[0, 0]  # an item taken before changes nothing
+    for a, b in zip(first[3, 1], again[3, 1], strict=True):
+        assert torch.equal(a, b)
+    image = first[3, 1][0]
+    for other in (first[4, 1], first[3, 0], dataset(frames, seed=1)[3, 1]):
+        assert not torch.equal(image, other[0])
+
+
+def test_items_are_float32_planes() -> None:
+    image, mask = dataset([frame(50, 70)], size=48)[0, 0]
+    assert image.shape == mask.shape == (1, 48, 48)
+    assert image.dtype == mask.dtype == torch.float32
+    assert set(mask.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_target_share() -> None:
+    """One target pixel in 400x400: a free crop of 32 holds it in under 1 % of draws, a placed one always."""
+    frames = [frame(400, 400)]
+    for share, low, high in ((1.0, 1.0, 1.0), (0.5, 0.3, 0.7), (0.0, 0.0, 0.05)):
+        crops = CropDataset(frames, size=32, target_share=share, augmentation=PLAIN, seed=0)
+        hits = np.mean([bool(crops[draw, 0][1].any()) for draw in range(200)])
+        assert low <= hits <= high
+
+
+def test_placed_targets_are_spread_over_the_crop() -> None:
+    crops = CropDataset([frame(200, 200)], size=16, target_share=1.0, augmentation=PLAIN, seed=0)
+    places = {tuple(np.argwhere(crops[draw, 0][1][0].numpy())[0]) for draw in range(300)}
+    assert len(places) > 120, "a network that always sees targets in the middle learns the middle"
+
+
+def test_frames_smaller_than_the_crop_are_mirrored_mask_and_all() -> None:
+    small = np.arange(12, dtype=np.float32).reshape(3, 4)
+    window = cut(small, 0, 0, 6)
+    assert np.array_equal(window[:3, :4], small)
+    assert np.array_equal(window[:, 4], window[:, 2]), "mirrored at the last column, which is not repeated"
+    assert np.array_equal(window[3], window[1])
+    image, mask = dataset([frame(20, 24)], size=64)[0, 0]
+    assert image.shape == (1, 64, 64)
+    assert mask.sum() >= 1
+
+
+def test_cut_inside_is_the_window_itself() -> None:
+    array = np.arange(100).reshape(10, 10)
+    assert np.array_equal(cut(array, 2, 5, 4), array[2:6, 5:9])
+
+
+@pytest.mark.parametrize("repeats", [[1] * 10, [1, 3, 2, 1, 4]])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_an_epoch_out(repeats: list[int], world: int) -> None:
+    samplers = [EpochSampler(repeats, seed=5, rank=rank, world=world) for rank in range(world)]
+    for epoch in (0, 7):
+        for sampler in samplers:
+            sampler.epoch = epoch
+        parts = [list(sampler) for sampler in samplers]
+        assert {len(part) for part in parts} == {sum(repeats) // world} == {len(s) for s in samplers}
+        together = [key for part in parts for key in part]
+        assert len(set(together)) == len(together), "no crop is drawn by two processes"
+        full = EpochSampler(repeats, seed=5)
+        full.epoch = epoch
+        assert set(together) <= set(full)
+        assert len(full) - len(together) < world
+
+
+def test_order_changes_with_epoch_and_seed_and_draws_never_repeat() -> None:
+    sampler = EpochSampler([1, 2, 3], seed=0)
+    epochs = []
+    for epoch in range(4):
+        sampler.epoch = epoch
+        epochs.append(list(sampler))
+    keys = [key for epoch in epochs for key in epoch]
+    assert len(set(keys)) == len(keys) == 24
+    assert len({tuple(i for _, i in epoch) for epoch in epochs}) > 1
+    sampler.epoch = 2
+    assert list(sampler) == epochs[2]
+    other = EpochSampler([1, 2, 3], seed=1)
+    assert list(other) != epochs[0]
+
+
+def test_larger_frames_give_more_crops() -> None:
+    frames = [frame(64, 64), frame(256, 256), frame(512, 512), frame(1024, 1024)]
+    assert crop_counts(frames, 1) == [1, 1, 2, 4]
+    assert crop_counts(frames, 3) == [3, 3, 6, 12]
+
+
+def test_stored_frames_are_standardised_in_half_precision() -> None:
+    stored = frame(60, 70)
+    assert stored.image.dtype == np.float16
+    assert abs(float(stored.image.astype(np.float32).mean())) < 1e-3
+    assert stored.targets.tolist() == [[30, 23]]
