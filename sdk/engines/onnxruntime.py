@@ -17,7 +17,6 @@ __all__ = ["OnnxRuntimeEngine", "status"]
 
 NAME = "onnxruntime"
 _DEVICES = ("auto", "cpu")
-_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 def status() -> EngineStatus:
@@ -35,8 +34,8 @@ def status() -> EngineStatus:
 class OnnxRuntimeEngine:
     """`Engine` over one ``InferenceSession``.
 
-    The session's arena keeps the memory of the largest frame. When the frame size changes, one run gives
-    back what it does not need, so that sizes that come and go do not add up.
+    The session's arena keeps the memory of the largest frame. Sizes that come and go do not add up; asking the
+    arena to shrink when the size changes made it larger and slower.
 
     Args:
         package: Verified weights package.
@@ -72,9 +71,6 @@ class OnnxRuntimeEngine:
             raise EngineError(f"{package.path}/{NETWORK_ONNX}: ONNX Runtime refuses it: {error}") from error
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
-        self._shrinking: Any = onnxruntime.RunOptions()
-        self._shrinking.add_run_config_entry(*_SHRINK)
-        self._shape: tuple[int, ...] | None = None
         self._info = EngineInfo(NAME, onnxruntime.__version__, "cpu", "fp32", threads)
 
     @property
@@ -86,11 +82,8 @@ class OnnxRuntimeEngine:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
         if self._session is None:
             raise EngineError("the engine is closed; make a new Detector")
-        changed = self._shape is not None and frames.shape != self._shape
-        self._shape = frames.shape
-        options = self._shrinking if changed else None
         try:
-            outputs = self._session.run([self._output], {self._input: frames}, options)
+            outputs = self._session.run([self._output], {self._input: frames})
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed on frames {list(frames.shape)}: {error}") from error
         probability: NDArray[np.float32] = outputs[0]

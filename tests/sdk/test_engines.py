@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -155,3 +156,24 @@ def test_frames_that_the_network_cannot_take_are_an_engine_error() -> None:
     running, _ = open_engine("onnxruntime", sdk.open_model("pit-n"))
     with pytest.raises(sdk.EngineError, match=r"\[1, 2, 64, 64\]"):
         running.run(np.zeros((1, 2, 64, 64), np.float32))
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="reads the memory of the process from /proc"
+)
+def test_sizes_that_come_and_go_do_not_add_up() -> None:
+    random = np.random.default_rng(0)
+    with sdk.Detector("pit-n", engine="onnxruntime", threads=1) as detector:
+        detector.detect(frame((256, 256)))
+        levels = []
+        for step in range(240):
+            detector.detect(frame((32 + int(random.integers(200)), 32 + int(random.integers(200)))))
+            if step in (119, 239):
+                levels.append(resident_bytes())
+    # One forgotten map of a middling size is 70 kB, and 120 of them 8 MB.
+    assert levels[1] - levels[0] < 6 * 2**20
