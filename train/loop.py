@@ -146,7 +146,7 @@ def _one_epoch(run: TrainingRun, loader: DataLoader[Batch]) -> dict[str, float]:
             group["lr"] = learning_rate(run.config, _progress(run, step / steps))
         parts = run.task(images.contiguous(memory_format=torch.channels_last), masks)
         run.fabric.backward(parts["loss"])
-        run.fabric.clip_gradients(run.task, run.optimizer, max_norm=run.config.clip)
+        run.fabric.clip_gradients(run.task, run.optimizer, max_norm=run.config.clip, error_if_nonfinite=False)
         run.optimizer.step()
         run.optimizer.zero_grad(set_to_none=True)
         run.average.update_parameters(_unwrapped(run.task))

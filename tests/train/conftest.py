@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny data set of synthetic frames and the settings of a run of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pitviper.core.synthetic import random_scene_frame
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.run import Hardware
+
+CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
+
+
+def write_dataset(root: Path, *, train: int = 10, val: int = 3, side: int = 72, seed: int = 0) -> Path:
+    """``train`` and ``val`` synthetic 14-bit frames with masks and split lists in this project's layout."""
+    for folder in ("images", "masks", "splits"):
+        (root / folder).mkdir(parents=True)
+    names = [f"{i:03}" for i in range(train + val)]
+    for i, name in enumerate(names):
+        frame, mask = random_scene_frame(1000 * seed + i, (side, side))
+        Image.fromarray(frame).save(root / "images" / f"{name}.png")
+        Image.fromarray(mask).convert("L").save(root / "masks" / f"{name}.png")
+    (root / "splits/train.txt").write_text("\n".join(names[:train]))
+    (root / "splits/val.txt").write_text("\n".join(names[train:]))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 10 training and 3 validation frames of 72x72."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def config(tiny: Path) -> Callable[..., SupervisedConfig]:
+    """Settings of a run of a few seconds; keyword arguments override them."""
+
+    def make(**changes: object) -> SupervisedConfig:
+        small: dict[str, object] = {
+            "model": "pit-n",
+            "data": (str(tiny),),
+            "epochs": 3,
+            "crops": ((1.0, 64),),
+            "batch": 4,
+            "validate_every": 2,
+            "ema": 0.9,
+        }
+        return SupervisedConfig(**(small | changes))  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run from settings to a folder: what it leaves, that it repeats, and that a killed one goes on to the same end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from pitviper.core.datasets import DatasetError
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.loop import learning_rate
+from pitviper.train.observers import ConsoleObserver
+from pitviper.train.run import Hardware, load_run, train_supervised
+from pitviper.train.validate import selection_score
+
+CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
+Make = Callable[..., SupervisedConfig]
+
+
+def assert_equal_files(first: Path, second: Path) -> None:
+    a, b = load_file(first), load_file(second)
+    assert a.keys() == b.keys()
+    assert [key for key in a if not torch.equal(a[key], b[key])] == []
+
+
+def summary_of(folder: Path) -> dict[str, object]:
+    summary: dict[str, object] = json.loads((folder / "run.json").read_text())
+    return summary
+
+
+def killed_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the run die after the steps of an epoch and before its checkpoint."""
+    real = ConsoleObserver.epoch
+
+    def die(self: ConsoleObserver, epoch: int, losses: dict[str, float], lr: float, seconds: float) -> None:
+        real(self, epoch, losses, lr, seconds)
+        if epoch == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ConsoleObserver, "epoch", die)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, config: Make) -> Path:
+    return train_supervised(config(), tmp_path_factory.mktemp("runs") / "whole", hardware=CPU)
+
+
+def test_what_a_run_leaves(finished: Path, config: Make) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        "best.safetensors",
+        "checkpoint.safetensors",
+        "last.safetensors",
+        "run.json",
+        "tensorboard",
+    }
+    summary = json.loads((finished / "run.json").read_text())
+    assert SupervisedConfig.from_dict(summary["config"]) == config()
+    assert [record["epoch"] for record in summary["history"]] == [1, 2, 3]
+    assert [bool(record.get("validation")) for record in summary["history"]] == [True, True, True]
+    assert summary["history"][0]["validation"]["tiny"].keys() >= {"iou", "fa_per_mpix"}
+    assert summary["data"][0]["frames"] == 10
+    assert summary["validation"][0]["split"] == "val"
+    assert not list(finished.glob("*.partial"))
+
+
+def test_training_lowers_the_loss(finished: Path) -> None:
+    history = json.loads((finished / "run.json").read_text())["history"]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_best_is_the_epoch_with_the_highest_score(finished: Path) -> None:
+    history = json.loads((finished / "run.json").read_text())["history"]
+    scores = [selection_score(record["validation"]) for record in history]
+    with safe_open(finished / "best.safetensors", framework="pt") as file:
+        assert int(file.metadata()["epoch"]) == 1 + scores.index(max(scores))
+
+
+def test_equal_seeds_give_equal_runs(finished: Path, config: Make, tmp_path: Path) -> None:
+    again = train_supervised(config(), tmp_path / "again", hardware=CPU)
+    for name in ("last.safetensors", "best.safetensors", "checkpoint.safetensors"):
+        assert_equal_files(finished / name, again / name)
+    assert summary_of(finished) == summary_of(again)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_killed_run_resumes_to_the_same_end(
+    finished: Path, config: Make, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        killed_in_epoch(number, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train_supervised(config(), folder, hardware=CPU)
+    assert not (folder / "last.safetensors").exists()
+    with pytest.raises(FileExistsError, match=r"holds a run already; pass --resume"):
+        train_supervised(config(), folder, hardware=CPU)
+    torch.manual_seed(99)  # the state of the process that goes on does not matter
+    train_supervised(config(), folder, hardware=CPU, resume=True)
+    for name in ("last.safetensors", "best.safetensors", "checkpoint.safetensors"):
+        assert_equal_files(finished / name, folder / name)
+    assert summary_of(folder) == summary_of(finished)
+
+
+def test_a_network_with_dropout_resumes_to_the_same_end(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(model="acm", epochs=2)
+    whole = train_supervised(settings, tmp_path / "whole", hardware=CPU)
+    with monkeypatch.context() as patch:
+        killed_in_epoch(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train_supervised(settings, tmp_path / "killed", hardware=CPU)
+    train_supervised(settings, tmp_path / "killed", hardware=CPU, resume=True)
+    assert_equal_files(whole / "last.safetensors", tmp_path / "killed/last.safetensors")
+
+
+def test_resume_refuses_other_settings(finished: Path, config: Make) -> None:
+    with pytest.raises(ValueError, match=r"a resumed run keeps its settings: lr was 0\.002, now 0\.1"):
+        train_supervised(config(lr=0.1), finished, hardware=CPU, resume=True)
+
+
+def test_resume_needs_a_checkpoint(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint to resume from; leave --resume out"):
+        train_supervised(config(), tmp_path, hardware=CPU, resume=True)
+
+
+def test_no_data(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"pass --data FOLDER .* or --synthetic N"):
+        train_supervised(SupervisedConfig(), tmp_path, hardware=CPU)
+
+
+def test_too_few_frames_for_a_batch(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"10 crops an epoch do not fill a batch of 64; lower --batch"):
+        train_supervised(config(batch=64), tmp_path, hardware=CPU)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"the loss became nan in epoch \d; lower --lr"):
+        train_supervised(config(lr=1e30, warmup=0.0), tmp_path, hardware=CPU)
+
+
+def test_synthetic_frames_alone(tmp_path: Path) -> None:
+    """Without a val split there is a last epoch and no best one, and asking for the best says so."""
+    config = SupervisedConfig(model="pit-n", synthetic=4, epochs=1, crops=((1.0, 64),), batch=4)
+    folder = train_supervised(config, tmp_path / "run", hardware=CPU)
+    network, _ = load_run(folder, "last")
+    assert not network.training
+    with pytest.raises(FileNotFoundError, match=r"without a val split .* --weights last"):
+        load_run(folder, "best")
+
+
+def test_load_run_needs_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no run\.json: the run is not finished"):
+        load_run(tmp_path, "last")
+
+
+def test_learning_rate() -> None:
+    config = SupervisedConfig(lr=1.0, warmup=0.1)
+    rates = [learning_rate(config, i / 100) for i in range(101)]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[5] == pytest.approx(0.5)
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.505)
+    assert rates[100] == pytest.approx(0.01)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
