@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Vectorised sigmoids of some runtimes end one or two float32 steps above 1; that is no logit and counts as 1.
+_ROUNDING = 1e-6
+
 
 def check_mask(mask: ArrayLike, name: str = "mask") -> NDArray[np.bool_]:
     """Return a bool mask [H, W] or say what is wrong with it.
@@ -30,7 +33,8 @@ def check_pair(probability: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], 
     """Check one probability map [H, W] against its truth [H, W].
 
     Returns:
-        The floating-point probability in [0, 1] (a bool map becomes float32) and the bool truth, both [H, W].
+        The floating-point probability in [0, 1] (a bool map becomes float32, a value above 1 by rounding becomes 1) and
+        the bool truth, both [H, W].
 
     Raises:
         TypeError: ``probability`` is neither floating-point nor bool, or ``truth`` is not bool.
@@ -54,6 +58,9 @@ def check_pair(probability: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], 
         raise ValueError(
             f"probability holds {int(np.isnan(array).sum())} NaN of {array.size} values; fix the network"
         )
+    if 1.0 < high <= 1.0 + _ROUNDING:
+        array = np.minimum(array, array.dtype.type(1))
+        high = 1.0
     if low < 0.0 or high > 1.0:
         raise ValueError(
             f"probability must lie in [0, 1], got {low:g} to {high:g}; apply the sigmoid to logits first"

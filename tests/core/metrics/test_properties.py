@@ -172,6 +172,17 @@ def test_refused_input(probability: Any, truth: Any, error: type[Exception], wor
     assert len(metrics) == 0
 
 
+def test_a_sigmoid_that_rounds_above_one_counts_as_one() -> None:
+    truth = np.eye(4, dtype=np.bool_)
+    rounded = truth * np.nextafter(np.float32(1), np.float32(2))
+    assert rounded.max() > 1
+    assert_same(run([(rounded, truth)]).compute(), run([(truth.astype(np.float32), truth)]).compute())
+    with pytest.raises(ValueError, match="sigmoid"):
+        run([(truth * np.float32(1.001), truth)])
+    with pytest.raises(ValueError, match="sigmoid"):
+        run([(rounded - np.float32(0.1) * ~truth, truth)])
+
+
 def test_refused_settings() -> None:
     with pytest.raises(ValueError, match="ours, pal, dnanet, mshnet, pyirstd"):
         DetectionMetrics("basic")
