@@ -58,6 +58,7 @@ def write_report(
     title: str = "Evaluation",
     facts: Mapping[str, str] | None = None,
     curves: bool = True,
+    figures: Mapping[str, bytes] | None = None,
 ) -> ReportFiles:
     """Write ``report.html``, ``metrics.json``, ``table.md``, ``curves.png`` and ``sheet-NAME.png`` for every set.
 
@@ -67,6 +68,7 @@ def write_report(
         title: Heading of the page.
         facts: What was evaluated and how (model, command, commit, split hash), printed below the heading and stored.
         curves: Draw the curves; False where matplotlib is not wanted or no curves were evaluated.
+        figures: Further PNG pictures by heading, shown after the table of metrics.
 
     Raises:
         MissingMatplotlib: Curves were asked for and matplotlib is not installed.
@@ -95,7 +97,7 @@ def write_report(
     pictures = [_png(sheet) for sheet in sheets.values()]
     for path, picture in zip(files.sheets, pictures, strict=True):
         path.write_bytes(picture)
-    files.page.write_text(_page(evaluations, title, facts, plot, pictures), "utf-8")
+    files.page.write_text(_page(evaluations, title, facts, dict(figures or {}), plot, pictures), "utf-8")
     return files
 
 
@@ -103,6 +105,7 @@ def _page(
     evaluations: Mapping[str, Evaluation],
     title: str,
     facts: Mapping[str, str],
+    figures: Mapping[str, bytes],
     plot: bytes | None,
     sheets: list[bytes],
 ) -> str:
@@ -114,6 +117,8 @@ def _page(
         f'<div class="wide">{_table(table_rows(evaluations), "metrics")}</div>',
         f'<p class="note">{html.escape(conditions(evaluations))}</p>',
     ]
+    for heading, picture in figures.items():
+        parts += [f"<h2>{html.escape(heading)}</h2>", _image(picture, heading)]
     if plot is not None:
         parts += [
             "<h2>Curves</h2>",
