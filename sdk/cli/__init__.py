@@ -8,6 +8,7 @@ Each subcommand's module has ``add_parser(subparsers)``, which sets ``run``; wha
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -55,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has left (`| head`). Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.FAILURE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            # The reader of stdout has left (`| head`). Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exits.FAILURE
         found = exits.exit_code(error)
         if found is None or args.debug:
             raise

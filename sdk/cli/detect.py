@@ -41,6 +41,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     group.add_argument(
         "--timeout", type=float, default=5.0, metavar="S", help="longest wait for a frame in seconds"
     )
+    group.add_argument(
+        "--on-error",
+        default="raise",
+        choices=("raise", "skip"),
+        help="frames that cannot be read: end with exit code 3, or skip and count them (default: %(default)s)",
+    )
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
     options.add_detector_options(parser)
     parser.set_defaults(run=run)
@@ -54,14 +60,19 @@ def run(args: argparse.Namespace) -> int:
     from pitviper.sdk.sources import open_source
 
     with options.make_detector(args) as detector:
-        source = open_source(args.input, timeout_s=args.timeout)
+        source = open_source(args.input, timeout_s=args.timeout, on_error=args.on_error)
         try:
             sinks = outputs.open_outputs(args, source.info.fps)
         except BaseException:
             source.close()
             raise
         stream = detector.stream(
-            source, mode=args.mode, sinks=sinks, every=args.every, timeout_s=args.timeout
+            source,
+            mode=args.mode,
+            sinks=sinks,
+            every=args.every,
+            timeout_s=args.timeout,
+            on_error=args.on_error,
         )
         targets = [0]
         try:

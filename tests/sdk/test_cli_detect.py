@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pitviper detect``, ``eval`` and ``demo``: outputs, exit codes, and nothing lost when something stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitviper import sdk
+from pitviper.core.synthetic import Scene, SceneConfig
+from pitviper.sdk.cli import exits, main
+
+FAST = ["--model", "pit-n", "--threads", "1", "--max-targets", "16"]
+SCENE = "synthetic://?width=64&height=48&frames=4&seed=1"
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    target = tmp_path / "frames"
+    target.mkdir()
+    for view in Scene(SceneConfig(width=64, height=48, frames=4, seed=1)):
+        Image.fromarray(view.frame).save(target / f"{view.index:03d}.png")
+    return target
+
+
+def test_json_lines_on_stdout_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", SCENE, *FAST]) == 0
+    captured = capsys.readouterr()
+    found = lines(captured.out)
+    assert [row["frame_id"] for row in found] == [0, 1, 2, 3]
+    assert "4 frames" in captured.err
+    assert main(["predict", SCENE, "--json", "-", "--frames", "2", *FAST]) == 0
+    assert lines(capsys.readouterr().out)[1]["targets"] == found[1]["targets"]
+
+
+def test_every_output_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["detect", SCENE, str(tmp_path / "out.mp4"), *FAST, "--stats", str(tmp_path / "stats.json")]
+    for name in ("json", "coco", "mot", "masks"):
+        argv += [f"--{name}", str(tmp_path / name)]
+    assert main(argv) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "out.mp4").stat().st_size > 0
+    assert len(lines((tmp_path / "json").read_text())) == 4
+    assert isinstance(json.loads((tmp_path / "coco").read_text()), list)
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 4
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert (stats["captured"], stats["processed"], stats["dropped"]) == (4, 4, {})
+
+
+def test_what_the_command_finds_is_what_the_detector_finds(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["detect", str(folder), *FAST, "--engine", "onnxruntime"]) == 0
+    rows = lines(capsys.readouterr().out)
+    with sdk.Detector("pit-n", engine="onnxruntime", threads=1, max_targets=16) as detector:
+        for row, path in zip(rows, sorted(folder.iterdir()), strict=True):
+            assert row["name"] == path.name
+            assert row["targets"] == detector.detect(path).to_dict()["targets"]
+
+
+def test_a_broken_frame_in_the_middle_ends_or_is_skipped(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "002.png").write_bytes(b"no picture")
+    out = tmp_path / "out.jsonl"
+    assert main(["detect", str(folder), "--json", str(out), *FAST]) == exits.SOURCE
+    assert "002.png" in capsys.readouterr().err
+    assert [row["frame_id"] for row in lines(out.read_text())] == [0, 1]
+    assert main(["detect", str(folder), "--json", str(out), "--on-error", "skip", *FAST]) == 0
+    assert [row["name"] for row in lines(out.read_text())] == ["000.png", "001.png", "003.png"]
+    assert '"unreadable": 1' in capsys.readouterr().err
+
+
+def test_a_frame_that_is_too_small_is_the_sources_fault(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "002.png")
+    assert main(["detect", str(folder), "--json", str(tmp_path / "out"), *FAST]) == exits.SOURCE
+    assert "32x32" in capsys.readouterr().err
+    assert len(lines((tmp_path / "out").read_text())) == 2
+    assert main(["detect", str(folder), "--json", str(tmp_path / "out"), "--on-error", "skip", *FAST]) == 0
+    assert '"refused": 1' in capsys.readouterr().err
+    assert len(lines((tmp_path / "out").read_text())) == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["detect", "no-such-file.mp4"], exits.SOURCE),
+        (["detect", SCENE, "--model", "no-such-model"], exits.MODEL_OR_ENGINE),
+        (["detect", SCENE, "--engine", "tensorrt"], exits.MODEL_OR_ENGINE),
+        (["detect", SCENE, "--threshold", "7"], exits.USAGE),
+        (["detect", SCENE, "--frames", "0"], exits.USAGE),
+        (["detect", SCENE, "--every", "0"], exits.USAGE),
+        (["detect", "synthetic://?colour=red"], exits.USAGE),
+        (["detect", SCENE, "--json", "no/such/folder/out"], exits.FAILURE),
+        (["eval", "--data", "no-such-folder"], exits.SOURCE),
+        (["demo", "unused", "--clutter", "lava"], exits.USAGE),
+    ],
+)
+def test_what_cannot_be_done_has_its_exit_code(
+    argv: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("pitviper: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_valid_outputs(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    argv = ["detect", "synthetic://?width=64&height=48&frames=none", str(tmp_path / "out.mp4")]
+    program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *argv, "--json", str(out), "--coco", str(tmp_path / "coco"), *FAST],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.read_text().count("\n") < 3) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == exits.INTERRUPTED, error
+    assert "interrupted" in error
+    rows = lines(out.read_text())
+    assert [row["frame_id"] for row in rows] == list(range(len(rows)))
+    assert isinstance(json.loads((tmp_path / "coco").read_text()), list)
+    source = sdk.Detector("pit-n", threads=1).stream(tmp_path / "out.mp4")
+    assert abs(sum(1 for _ in source) - len(rows)) <= 1
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "detect", SCENE.replace("frames=4", "frames=none"), *FAST],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert os.read(read, 1) == b"{"
+    os.close(read)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == exits.FAILURE
+    assert "Traceback" not in error
+
+
+def dataset(root: Path) -> Path:
+    for name in ("images", "masks", "splits"):
+        (root / name).mkdir(parents=True)
+    views = list(Scene(SceneConfig(width=64, height=48, frames=3, seed=2)))
+    for view in views:
+        Image.fromarray(view.frame).save(root / "images" / f"{view.index}.png")
+        Image.fromarray(view.mask.astype(np.uint8) * 255).save(root / "masks" / f"{view.index}.png")
+    (root / "splits" / "val.txt").write_text("".join(f"{view.index}\n" for view in views))
+    return root
+
+
+def test_eval_prints_a_table_and_writes_json_and_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = dataset(tmp_path / "toyset")
+    argv = ["eval", "--data", str(data), "--draws", "10", *FAST]
+    assert main(argv) == 0
+    text = capsys.readouterr().out
+    for word in ("toyset val", "IoU", "Pd", "Fa"):
+        assert word in text
+    assert main([*argv, "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sets"]["toyset val"]["metrics"]["images"] == 3
+    assert "split toyset" in found["facts"]
+    pytest.importorskip("matplotlib")
+    assert main([*argv, "--report", str(tmp_path / "report")]) == 0
+    assert (tmp_path / "report" / "report.html").stat().st_size > 0
+
+
+def test_the_demo_judges_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", str(tmp_path / "out"), "--frames", "5", "--size", "96x64", *FAST]) == 0
+    text = capsys.readouterr().out
+    for word in ("targets found (Pd)", "objects per frame", "per million"):
+        assert word in text
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "demo.json",
+        "demo.jsonl",
+        "demo.mp4",
+    ]
+    assert len(lines((tmp_path / "out" / "demo.jsonl").read_text())) == 5
+    summary = json.loads((tmp_path / "out" / "demo.json").read_text())
+    assert summary["metrics"]["images"] == summary["stream"]["processed"] == 5
