@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and targets for human eyes: tone mapping, brackets, labels. For looking at, never for measuring."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from pitviper.sdk.detections import Detections, Target
+    from pitviper.sdk.sources import Frame
+
+__all__ = ["ToneMap", "annotate"]
+
+_MARK = (120, 255, 90)  # bright in luma too, so that it survives 4:2:0 chroma
+_SHADE = (0, 0, 0)
+_TEXT = (235, 235, 235)
+_GAP_PX = 3.0  # free pixels of the frame between a target and its brackets
+_LEAST_HALF_PX = 6.0
+_MOST_LABELS = 40
+_SAMPLES = 20_000
+_READABLE_WIDTH = 640
+_Box = tuple[float, float, float, float]
+
+
+class ToneMap:
+    """Counts to 8 bits by robust percentiles that follow the scene slowly.
+
+    8-bit frames pass unchanged. Others: the 0.5 and 99.9 percentiles, widened by a tenth, smoothed over time with
+    the weight `follow` per frame; a jump of more than half of the range (a cut, a shutter) is taken over at once.
+    """
+
+    def __init__(self, *, follow: float = 0.08) -> None:
+        self._follow = follow
+        self._range: tuple[float, float] | None = None
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """Image [H, W] of any real dtype as uint8 [H, W]; what is not finite is black."""
+        if image.dtype == np.uint8:
+            return image
+        values = np.nan_to_num(image.astype(np.float32), nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+        low, high = self._updated(values)
+        scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
+        return np.clip(scaled, 0, 255).astype(np.uint8)
+
+    def _updated(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        step = max(1, int((values.size / _SAMPLES) ** 0.5))
+        sample = values[::step, ::step]
+        sample = sample[np.isfinite(sample)]
+        low, high = (
+            (float(edge) for edge in np.percentile(sample, (0.5, 99.9))) if sample.size else (0.0, 1.0)
+        )
+        spread = max(high - low, 1e-6 * max(1.0, abs(high)))
+        low, high = low - 0.05 * spread, high + 0.1 * spread
+        if self._range is not None:
+            before_low, before_high = self._range
+            moved = max(abs(low - before_low), abs(high - before_high))
+            if moved <= 0.5 * max(before_high - before_low, high - low):
+                low = before_low + self._follow * (low - before_low)
+                high = before_high + self._follow * (high - before_high)
+        self._range = (low, high)
+        return self._range
+
+
+def annotate(
+    frame: Frame, detections: Detections, *, tone: ToneMap | None = None, scale: int | None = None
+) -> NDArray[np.uint8]:
+    """The frame with its targets marked, as a picture to look at.
+
+    Each target gets corner brackets with free space around it, so that its own pixels stay as they are, and its
+    score and SNR beside them. A line below the picture gives frame, time and count; it covers nothing.
+
+    Args:
+        frame: Frame whose `image` is [H, W].
+        detections: Its result.
+        tone: Tone mapping that lives over the frames of a sequence; None maps this frame alone.
+        scale: Whole factor of enlargement (pixels stay square); None enlarges frames narrower than 640 pixels.
+
+    Returns:
+        uint8 [H * scale + line, W * scale, 3], RGB.
+    """
+    gray = (tone or ToneMap())(frame.image)
+    factor = scale or max(1, -(-_READABLE_WIDTH // gray.shape[1]))
+    if factor > 1:
+        gray = gray.repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = gray.shape
+    font = _font(max(11, width // 60))
+    line = font.getbbox("Ag|")[3] + 6
+    canvas = Image.new("RGB", (width, int(height + line)), (18, 18, 18))
+    canvas.paste(Image.fromarray(gray), (0, 0))
+    pen = ImageDraw.Draw(canvas)
+    boxes = [_bracket_box(target, factor) for target in detections]
+    for box in boxes:
+        _brackets(pen, box, factor)
+    order = np.argsort(-detections.score, kind="stable")[:_MOST_LABELS]
+    taken = list(boxes)
+    for index in order:
+        _label(pen, detections[int(index)], boxes[int(index)], taken, (width, height), font)
+    pen.text((5, height + 2), _status(frame, detections), fill=_TEXT, font=font)
+    return np.asarray(canvas)
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _bracket_box(target: Target, factor: int) -> _Box:
+    """Corners of the brackets in the enlarged picture."""
+    x0, y0, x1, y1 = target.xyxy
+    half_x = max((x1 - x0) / 2 + _GAP_PX, _LEAST_HALF_PX)
+    half_y = max((y1 - y0) / 2 + _GAP_PX, _LEAST_HALF_PX)
+    middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
+    return (
+        round((middle_x - half_x) * factor),
+        round((middle_y - half_y) * factor),
+        round((middle_x + half_x) * factor) - 1,
+        round((middle_y + half_y) * factor) - 1,
+    )
+
+
+def _brackets(pen: ImageDraw.ImageDraw, box: _Box, factor: int) -> None:
+    left, top, right, bottom = box
+    arm = max(3.0, min(right - left, bottom - top) * 0.28)
+    corners = ((left, top, 1, 1), (right, top, -1, 1), (left, bottom, 1, -1), (right, bottom, -1, -1))
+    for colour, width, shift in ((_SHADE, 3, 0), (_MARK, 1 if factor == 1 else 2, 0)):
+        for x, y, to_x, to_y in corners:
+            pen.line(
+                [(x + to_x * arm, y + shift), (x, y + shift), (x, y + to_y * arm)], fill=colour, width=width
+            )
+
+
+def _label(
+    pen: ImageDraw.ImageDraw, target: Target, box: _Box, taken: list[_Box], size: tuple[int, int], font: Any
+) -> None:
+    """Score and SNR at the first free place around the brackets; nothing where all places are taken."""
+    snr = f"  SNR {target.snr:.0f}" if np.isfinite(target.snr) else ""
+    text = f"{target.score:.2f}{snr}"
+    edges = pen.textbbox((0, 0), text, font=font, stroke_width=1)
+    wide, tall = edges[2] - edges[0], edges[3] - edges[1]
+    left, top, right, bottom = box
+    places = (
+        (left, top - tall - 3),
+        (left, bottom + 4),
+        (right + 5, (top + bottom - tall) / 2),
+        (left - wide - 5, (top + bottom - tall) / 2),
+        (right - wide, top - tall - 3),
+        (right - wide, bottom + 4),
+    )
+    for x, y in places:
+        here = (x, y, x + wide, y + tall)
+        inside = x >= 0 and y >= 0 and here[2] <= size[0] and here[3] <= size[1]
+        if inside and not any(_meet(here, other) for other in taken if other is not box):
+            pen.text(
+                (x - edges[0], y - edges[1]), text, fill=_MARK, font=font, stroke_width=1, stroke_fill=_SHADE
+            )
+            taken.append(here)
+            return
+
+
+def _meet(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _status(frame: Frame, detections: Detections) -> str:
+    if frame.time.sensor_ns is not None:
+        seconds = frame.time.sensor_ns / 1e9
+        moment = f"{int(seconds // 60):02d}:{seconds % 60:06.3f}"
+    else:
+        utc = datetime.datetime.fromtimestamp(frame.time.utc_ns / 1e9, tz=datetime.timezone.utc)
+        moment = utc.strftime("%H:%M:%S.%f")[:-3] + " UTC"
+    count = f"{len(detections)} target" + ("" if len(detections) == 1 else "s")
+    flags = "".join(f"   {flag}" for flag in detections.flags)
+    return f"frame {frame.index}   {moment}   {count}{flags}"
