@@ -89,8 +89,12 @@ class Detector:
             running, self._info = open_engine(
                 engine, self._package, device=device, precision=precision, threads=threads
             )
-        else:
+        elif (device, precision, threads) == ("auto", "auto", None):
             running, self._info = engine, engine.info
+        else:
+            raise InputError(
+                "device, precision and threads belong to engines by name; set up your own engine before"
+            )
         self._path = FramePath(
             running, stride=self.manifest.stride, tiling=tile or Tiling(), max_targets=max_targets
         )

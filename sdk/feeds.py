@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pitviper.sdk.sources import Frame, Source
 
 __all__ = ["EveryFrame", "Feed", "NewestFrame"]
+
+_LOG = logging.getLogger("pitviper.stream")
 
 
 class Feed(Protocol):
@@ -122,3 +125,7 @@ class NewestFrame:
                 self.dropped["closed"] += 1
         # The source's own time limit ends a read that hangs; a thread that outlives it is a daemon.
         self._thread.join(self._timeout_s + 1.0)
+        if self._thread.is_alive():
+            _LOG.warning(
+                "the source still hangs in a read after %g s and is left behind", self._timeout_s + 1.0
+            )

@@ -216,7 +216,8 @@ def test_many_threads_get_what_one_gets(detector: sdk.Detector, plant: Plant) ->
 
 
 @pytest.mark.parametrize(
-    "values", [{"max_targets": 0}, {"threads": 0}, {"threshold": 2.0}, {"imgsz": 640}, {"conf": -1}]
+    "values",
+    [{"device": "cpu"}, {"max_targets": 0}, {"threads": 0}, {"threshold": 2.0}, {"imgsz": 640}, {"conf": -1}],
 )
 def test_settings_out_of_range_are_refused(make_detector: Plant, values: dict[str, Any]) -> None:
     with pytest.raises(sdk.InputError):

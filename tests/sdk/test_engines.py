@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -177,3 +178,14 @@ def test_sizes_that_come_and_go_do_not_add_up() -> None:
                 levels.append(resident_bytes())
     # One forgotten map of a middling size is 70 kB, and 120 of them 8 MB.
     assert levels[1] - levels[0] < 6 * 2**20
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("torch", marks=needs_torch)])
+def test_many_threads_get_what_one_gets(engine: str) -> None:
+    frames = [frame(((64, 80), (48, 48))[seed % 2], seed) for seed in range(12)]
+    with sdk.Detector("pit-n", engine=engine) as detector:
+        serial = [detector.detect(each) for each in frames]
+        with ThreadPoolExecutor(4) as pool:
+            parallel = list(pool.map(detector.detect, frames * 3))
+    for one, two in zip(serial * 3, parallel, strict=True):
+        np.testing.assert_allclose(two.score_map, one.score_map, atol=1e-6, rtol=0)
