@@ -59,7 +59,7 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(RUNTIME)/bin/python $(TESTING)/bin/python:
-	$(PYTHON) -m venv $(@D)/..
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(RUNTIME)/.installed: $(SOURCES) | $(RUNTIME)/bin/python
 	$(RUNTIME)/bin/python $(PIP) .
