@@ -24,7 +24,7 @@ from pitviper.core.manifest import (
     file_record,
     read_package,
 )
-from pitviper.core.models import DetectorNetwork, create_model
+from pitviper.core.models import DetectorNetwork, complexity, create_model
 from pitviper.kernels import NORMALISATION
 
 
@@ -81,7 +81,8 @@ def load_model(package: str | Path | Package) -> DetectorNetwork:
 
 def describe_architecture(name: str, network: DetectorNetwork) -> dict[str, object]:
     """The manifest's ``architecture`` entry for a network made by ``create_model(name, ...)``."""
-    return {"name": name, "version": network.version, "config": asdict(network.config)}
+    config = asdict(network.config)
+    return {"name": name, "version": network.version, "config": config, "deployed": complexity(network)}
 
 
 def _write_folder(path: Path, files: dict[str, bytes]) -> None:
