@@ -139,7 +139,8 @@ class Stream:
             try:
                 return self._advance()
             except InputError as error:
-                if self._settings.on_error != "skip":
+                # Without a frame in hand it was the source that gave up, and it does not go on after that.
+                if self._settings.on_error != "skip" or not self._failed:
                     raise
                 self._failed = 0
                 self._feed.dropped["refused"] += 1

@@ -223,6 +223,18 @@ def test_bad_frames_are_skipped_and_counted_where_that_was_asked_for(
     assert balanced(stream.stats)
 
 
+def test_a_source_that_gives_up_is_not_skipped(detector: sdk.Detector, frames: list[Any]) -> None:
+    def broken() -> Iterator[Any]:
+        yield frames[0]
+        raise sdk.InputError("the second is no frame")
+
+    stream = detector.stream(ListSource(broken()), on_error="skip")
+    next(stream)
+    with pytest.raises(sdk.InputError, match="the second"):
+        next(stream)
+    assert balanced(stream.stats)
+
+
 def test_settings_out_of_range_are_refused_and_outputs_closed(detector: sdk.Detector) -> None:
     for values in ({"mode": "some"}, {"every": 0}, {"timeout_s": 0}, {"threshold": 3}, {"on_error": "hide"}):
         with pytest.raises(sdk.InputError, match=next(iter(values))):
