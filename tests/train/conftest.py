@@ -11,7 +11,7 @@ from PIL import Image
 
 from pitviper.core.synthetic import random_scene_frame
 from pitviper.train.config import SupervisedConfig
-from pitviper.train.run import Hardware
+from pitviper.train.run import Hardware, train_supervised
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 
@@ -53,3 +53,9 @@ def config(tiny: Path) -> Callable[..., SupervisedConfig]:
         return SupervisedConfig(**(small | changes))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, config: Callable[..., SupervisedConfig]) -> Path:
+    """Folder of a finished run of three epochs with the settings of ``config``; tests do not change it."""
+    return train_supervised(config(), tmp_path_factory.mktemp("runs") / "whole", hardware=CPU)

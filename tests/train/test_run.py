@@ -46,11 +46,6 @@ def killed_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConsoleObserver, "epoch", die)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, config: Make) -> Path:
-    return train_supervised(config(), tmp_path_factory.mktemp("runs") / "whole", hardware=CPU)
-
-
 def test_what_a_run_leaves(finished: Path, config: Make) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names == {

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The history of a run as one picture: losses, learning rate, val metrics and false objects. Needs matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pitviper.core.report import MissingMatplotlib
+from pitviper.core.report.plots import COLOURS
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.loop import learning_rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FAINT = "#8c959f"
+_LOSSES = {"soft_iou": "soft IoU", "hard_bce": "hard BCE"}
+_PERCENT = {"iou": ("IoU", "-"), "niou": ("nIoU", ":"), "pd": ("Pd", "--")}
+
+
+def plot_history(
+    history: Sequence[dict[str, Any]], config: SupervisedConfig, *, chosen: int, dpi: int = 110
+) -> bytes:
+    """Draw the records of ``run.json`` into one PNG of 12 x 7.4 inches.
+
+    Args:
+        history: One record an epoch, in order: ``epoch`` (from 1), losses, and ``validation`` where it was made.
+        config: Settings of the run; the learning rate is computed from them.
+        chosen: Epoch whose weights the report is about; marked in every panel.
+        dpi: Resolution.
+
+    Raises:
+        MissingMatplotlib: matplotlib is not installed; the message names the extra.
+    """
+    try:
+        # Without pyplot no window system, backend or global state is touched.
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError as error:
+        raise MissingMatplotlib(
+            'a training report needs matplotlib: pip install "pitviper[train]"'
+        ) from error
+    figure = Figure(figsize=(12, 7.4), layout="constrained", facecolor="white")
+    loss, score, rate, false = figure.subplots(2, 2, sharex=True).reshape(-1)
+    _losses(loss, history)
+    _learning_rate(rate, config)
+    _scores(score, history)
+    _false_objects(false, history)
+    for panel in (loss, score, rate, false):
+        panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=8.5, frameon=False)
+    for panel in (rate, false):
+        panel.set_xlabel(f"epoch (dashed line: epoch {chosen}, whose weights are reported)")
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=dpi)
+    return target.getvalue()
+
+
+def _losses(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
+    epochs = [record["epoch"] for record in history]
+    names = [name for name in history[0] if name not in ("epoch", "validation")]
+    for name, colour in zip(names, COLOURS, strict=False):
+        values = [record[name] for record in history]
+        label = f"{_LOSSES.get(name, name)}: {values[-1]:.4f} at the end"
+        panel.plot(epochs, values, color=colour, linewidth=1.6 if name == "loss" else 1.1, label=label)
+    panel.set(title="Training loss", ylabel="mean over the epoch's steps")
+    panel.set_ylim(bottom=0)
+
+
+def _learning_rate(panel: Axes, config: SupervisedConfig) -> None:
+    steps = max(config.epochs, 200)
+    along = [i / steps for i in range(steps + 1)]
+    panel.plot(
+        [a * config.epochs for a in along], [learning_rate(config, a) for a in along], color=COLOURS[0]
+    )
+    panel.set(title="Learning rate", ylabel="learning rate of AdamW")
+    panel.set_ylim(bottom=0)
+
+
+def _validated(history: Sequence[dict[str, Any]]) -> dict[str, list[tuple[int, dict[str, float]]]]:
+    """Epochs and metrics by set."""
+    found: dict[str, list[tuple[int, dict[str, float]]]] = {}
+    for record in history:
+        for name, metrics in record.get("validation", {}).items():
+            found.setdefault(name, []).append((record["epoch"], metrics))
+    return found
+
+
+def _scores(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
+    for (name, points), colour in zip(_validated(history).items(), COLOURS, strict=False):
+        for key, (label, style) in _PERCENT.items():
+            drawn = [(epoch, 100 * metrics[key]) for epoch, metrics in points if key in metrics]
+            if drawn:
+                text = f"{name} {label}: {drawn[-1][1]:.2f} at the end"
+                panel.plot(
+                    *zip(*drawn, strict=True), style, color=colour, label=text, marker=".", markersize=4
+                )
+    panel.set(title="Validation, averaged weights, probability > 0.5", ylabel="%", ylim=(0, 101))
+
+
+def _false_objects(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
+    for (name, points), colour in zip(_validated(history).items(), COLOURS, strict=False):
+        values = [metrics["false_objects_per_frame"] for _, metrics in points]
+        text = f"{name}: {values[-1]:.3f} at the end"
+        panel.plot([epoch for epoch, _ in points], values, color=colour, label=text, marker=".", markersize=4)
+    panel.set(title="False objects on validation frames", ylabel="false objects a frame")
+    panel.set_yscale("symlog", linthresh=0.1)
+    panel.set_ylim(bottom=0)

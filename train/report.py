@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a finished run: how training went, and the full evaluation of its val splits on one page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from pitviper.core.datasets import Dataset, DatasetError
+from pitviper.core.evaluation import Evaluation, evaluate
+from pitviper.core.models import DetectorNetwork
+from pitviper.core.report import write_report
+from pitviper.train.config import SupervisedConfig
+from pitviper.train.history_plot import plot_history
+from pitviper.train.run import BEST, load_run, open_splits
+from pitviper.train.validate import predictor
+
+
+def report_run(folder: Path, output: Path, which: str = "best") -> Path:
+    """Evaluate the kept weights of a run on its val splits and write ``report.html`` with its pictures.
+
+    Args:
+        folder: Finished run folder.
+        output: Folder to make; files of an earlier report in it are overwritten.
+        which: ``"best"`` (chosen on the val splits) or ``"last"``.
+
+    Returns:
+        Path of ``report.html``. Beside it lie ``training.png`` and what ``core.report.write_report`` writes.
+
+    Raises:
+        FileNotFoundError: The run is not finished, or kept no such weights.
+        DatasetError: The run has no val split, or its data is no longer where it was.
+        MissingMatplotlib: matplotlib is not installed.
+    """
+    network, summary = load_run(folder, which)
+    config = SupervisedConfig.from_dict(summary["config"])
+    val_sets = open_splits(config.data)[1]
+    if not val_sets:
+        raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
+    epoch = _best_epoch(folder) if which == "best" else config.epochs
+    # Drawn before the evaluation, which takes minutes: a missing matplotlib is told at once.
+    curves = plot_history(summary["history"], config, chosen=epoch)
+    evaluations = {f"{d.name} {d.split}": _evaluate(network, d) for d in val_sets}
+    page = write_report(
+        evaluations,
+        output,
+        title=f"{config.model}: training run {folder.resolve().name}",
+        facts=_facts(network, summary, val_sets, f"{which}, epoch {epoch} of {config.epochs}"),
+        figures={"Training": curves},
+    ).page
+    (output / "training.png").write_bytes(curves)
+    return page
+
+
+def _best_epoch(folder: Path) -> int:
+    with safe_open(folder / BEST, framework="pt") as file:
+        return int(file.metadata()["epoch"])
+
+
+def _evaluate(network: DetectorNetwork, dataset: Dataset) -> Evaluation:
+    print(f"evaluating {dataset.name} {dataset.split}: {len(dataset)} frames", file=sys.stderr, flush=True)
+    return evaluate(predictor(network), dataset.samples)
+
+
+def _facts(
+    network: DetectorNetwork, summary: dict[str, Any], val_sets: list[Dataset], weights: str
+) -> dict[str, str]:
+    config = SupervisedConfig.from_dict(summary["config"])
+    parameters = sum(p.numel() for p in network.parameters())
+    sides = [f"{side} px" for _, side in config.crops]
+    until = [f" to {share:.0%} of the run" if share < 1 else "" for share, _ in config.crops]
+    crops = ", ".join(side + end for side, end in zip(sides, until, strict=True))
+    sets = [f"{s['name']} {s['split']} ({s['frames']} frames)" for s in summary["data"]]
+    if config.synthetic:
+        sets.append(f"{config.synthetic} synthetic frames")
+    return {
+        "Model": f"{config.model}, {parameters:,} parameters in training form",
+        "Weights": weights,
+        "Trained on": ", ".join(sets),
+        "Settings": f"{config.epochs} epochs, batch {config.batch}, AdamW lr {config.lr:g} with cosine, "
+        f"EMA {config.ema:g}, crops of {crops}, seed {config.seed}",
+        **{f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
+    }
