@@ -90,11 +90,16 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--height", type=int, default=128)
     parser.add_argument("--limit", type=float, default=50.0, help="bytes a frame (default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="also write benchmarks/results/soak.json")
     args = parser.parse_args()
     scene = Scene(SceneConfig(width=args.width, height=args.height, frames=64))
     with sdk.Detector(args.model, engine=args.engine) as detector:
         result = soak(detector, [view.frame for view in scene], args.frames)
     print(json.dumps(result, indent=2))
+    if args.record:
+        from record import write_result
+
+        write_result("soak", result)
     counted = result["stream"]["processed"] == args.frames and not result["stream"]["dropped"]
     flat = result["slope_bytes_per_frame"] <= args.limit
     return 0 if counted and flat and result["wrong"] == 0 else 1
