@@ -4,7 +4,7 @@
 Run: python benchmarks/soak.py --frames 20000
 
 Prints one JSON object; exit code 1 if the memory grows by more than ``--limit`` bytes a frame or a frame is wrong.
-Each frame carries its number as the position of a planted bright pixel, and the scene's frames are reused, so that
+Each frame carries its number in two pixels of its corner, and the frames of one scene are reused, so that
 what is measured is the stream and not the making of scenes.
 """
 
