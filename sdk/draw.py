@@ -22,6 +22,7 @@ _SHADE = (0, 0, 0)
 _TEXT = (235, 235, 235)
 _GAP_PX = 3.0  # free pixels of the frame between a target and its brackets
 _LEAST_HALF_PX = 6.0
+_LEAST_HALF_SHOWN_PX = 9.0  # in the enlarged picture
 _MOST_LABELS = 40
 _SAMPLES = 20_000
 _READABLE_WIDTH = 640
@@ -113,8 +114,9 @@ def _font(size: int) -> Any:
 def _bracket_box(target: Target, factor: int) -> _Box:
     """Corners of the brackets in the enlarged picture."""
     x0, y0, x1, y1 = target.xyxy
-    half_x = max((x1 - x0) / 2 + _GAP_PX, _LEAST_HALF_PX)
-    half_y = max((y1 - y0) / 2 + _GAP_PX, _LEAST_HALF_PX)
+    least = max(_LEAST_HALF_PX, _LEAST_HALF_SHOWN_PX / factor)
+    half_x = max((x1 - x0) / 2 + _GAP_PX, least)
+    half_y = max((y1 - y0) / 2 + _GAP_PX, least)
     middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
     return (
         round((middle_x - half_x) * factor),
@@ -128,11 +130,9 @@ def _brackets(pen: ImageDraw.ImageDraw, box: _Box, factor: int) -> None:
     left, top, right, bottom = box
     arm = max(3.0, min(right - left, bottom - top) * 0.28)
     corners = ((left, top, 1, 1), (right, top, -1, 1), (left, bottom, 1, -1), (right, bottom, -1, -1))
-    for colour, width, shift in ((_SHADE, 3, 0), (_MARK, 1 if factor == 1 else 2, 0)):
+    for colour, width in ((_SHADE, 3), (_MARK, 1 if factor == 1 else 2)):
         for x, y, to_x, to_y in corners:
-            pen.line(
-                [(x + to_x * arm, y + shift), (x, y + shift), (x, y + to_y * arm)], fill=colour, width=width
-            )
+            pen.line([(x + to_x * arm, y), (x, y), (x, y + to_y * arm)], fill=colour, width=width)
 
 
 def _label(

@@ -53,7 +53,8 @@ def find_images(spec: str) -> list[Path]:
         )
     if not images:
         raise SourceError(
-            f"{spec}: the pattern matches no image ({kinds}); quote it so that the shell leaves it"
+            f"{spec}: the pattern matches {len(found)} files, none of them an image ({kinds}); "
+            "correct it, or open a video by its own path"
         )
     if len(images) < len(found):
         _LOG.info(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -50,12 +51,13 @@ class LiveSource(Source):
         self._kind = kind
         super().__init__(SourceInfo(kind, self._name, live=True))
         failed: Exception | None = None
+        started = time.monotonic()
         try:
             self._container: Any = av.open(
                 url, format=form, options=dict(options), timeout=(timeout_s, timeout_s)
             )
         except (av.FFmpegError, OSError) as error:
-            failed = self._explained(error)
+            failed = self._explained(error, time.monotonic() - started)
         if failed is not None:
             # Raised outside the handler: FFmpeg's own error repeats the URL with its password.
             raise failed
@@ -86,21 +88,23 @@ class LiveSource(Source):
     def _next(self, pictures: Iterator[Any], index: int) -> tuple[Any, Exception | None]:
         import av
 
+        started = time.monotonic()
         try:
             return next(pictures), None
         except (StopIteration, av.EOFError):
             return None, SourceLost(f"{self._name}: the stream ended after {index} frames; open it again")
         except (av.FFmpegError, OSError) as error:
-            cause = self._explained(error)
+            cause = self._explained(error, time.monotonic() - started)
             if isinstance(cause, SourceTimeout):
                 return None, cause
             return None, SourceLost(f"{self._name}: lost after {index} frames: {redact(str(error))}")
 
-    def _explained(self, error: Exception) -> SourceError:
+    def _explained(self, error: Exception, waited_s: float) -> SourceError:
         import av
 
         reason = redact(str(getattr(error, "strerror", None) or error))
-        if isinstance(error, (av.ExitError, TimeoutError)):
+        # A wait that was cut off has an error of its own in some protocols and "invalid data" in others.
+        if isinstance(error, (av.ExitError, TimeoutError)) or waited_s >= self._timeout_s:
             return SourceTimeout(
                 f"{self._name}: nothing came for {self._timeout_s:g} s; check address and network, or raise timeout_s"
             )
