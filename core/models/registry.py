@@ -8,7 +8,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pitviper.core.models.acm import ACM, ACMConfig
+from pitviper.core.models.alcl import ALCLConfig, ALCLNet
+from pitviper.core.models.alcnet import ALCNet, ALCNetConfig, ALCNetPort, ALCNetPortConfig
 from pitviper.core.models.base import DetectorNetwork
+from pitviper.core.models.dna import DNANet, DNANetConfig
+from pitviper.core.models.mlcl import MLCLConfig, MLCLNet
 from pitviper.core.models.pitnet import PitNet, PitNetConfig
 
 
@@ -35,6 +39,12 @@ class ModelCard:
 
 _OWN = "this project"
 _ACM = "Dai et al., Asymmetric Contextual Modulation for Infrared Small Target Detection, WACV 2021"
+_ALCNET = "Dai et al., Attentional Local Contrast Networks for Infrared Small Target Detection, TGRS 2021"
+_MLCL = (
+    "Yu et al., Infrared Small Target Detection Based on Multiscale Local Contrast Learning Networks, 2022"
+)
+_ALCL = "Yu et al., Pay Attention to Local Contrast Learning Networks for Infrared Small Target Detection, GRSL 2022"
+_DNA = "Li et al., Dense Nested Attention Network for Infrared Small Target Detection, TIP 2023"
 _CARDS = {
     card.name: card
     for card in (
@@ -63,6 +73,33 @@ _CARDS = {
             ACMConfig(blocks=4, batch_norm_fusion=True, align_corners=True),
             _ACM,
             "The paper's own form, 4 blocks a stage; trains with batches of two or more.",
+        ),
+        ModelCard(
+            "alcnet",
+            "ALCNet",
+            ALCNet,
+            ALCNetConfig(),
+            _ALCNET,
+            "The paper's own form, with the local contrast measure, at full resolution.",
+        ),
+        ModelCard(
+            "alcnet-port",
+            "ALCNetPort",
+            ALCNetPort,
+            ALCNetPortConfig(),
+            _ALCNET,
+            "What later tables call ALCNet: ACM's trunk, a longer decoder, no local contrast.",
+        ),
+        ModelCard(
+            "mlcl", "MLCLNet", MLCLNet, MLCLConfig(), _MLCL, "Few parameters, most at full resolution."
+        ),
+        ModelCard("alcl", "ALCLNet", ALCLNet, ALCLConfig(), _ALCL, "Five stages; accurate for its cost."),
+        ModelCard(
+            "dna-r10", "DNANet", DNANet, DNANetConfig(blocks=(1, 1, 1, 1)), _DNA, "The lightest DNA-Net."
+        ),
+        ModelCard("dna-r18", "DNANet", DNANet, DNANetConfig(), _DNA, "The DNA-Net that papers compare with."),
+        ModelCard(
+            "dna-r34", "DNANet", DNANet, DNANetConfig(blocks=(3, 4, 6, 3)), _DNA, "The deepest DNA-Net."
         ),
     )
 }
