@@ -116,7 +116,7 @@ def target_distance(a: Detections, b: Detections) -> float | None:
 
 def table(results: dict[str, Any]) -> str:
     """The published columns as a Markdown table."""
-    head = "model | set | images / targets | IoU | nIoU | Pd | Fa (px / Mpx) | false objects / frame | F1 | HSE (hse-v0)"
+    head = "model | set | images / targets | IoU | nIoU | Pd | Fa, px/Mpx | false objects/frame | F1 | HSE (hse-v0)"
     rows = [f"| {head} |", "|" + " --- |" * 10]
     for name, result in results.items():
         for data, m in result["sets"].items():

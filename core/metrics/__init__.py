@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a detector is judged: pixel and target metrics, curves, HSE and their intervals. NumPy and SciPy only."""
 
-from .accumulator import DetectionMetrics
-from .bootstrap import Interval
-from .counts import ImageCounts
-from .hse import HSE, hse
-from .profiles import PROFILES, Profile
-from .result import MetricsResult
+from pitviper.core.metrics.accumulator import DetectionMetrics
+from pitviper.core.metrics.bootstrap import Interval
+from pitviper.core.metrics.counts import ImageCounts
+from pitviper.core.metrics.hse import HSE, hse
+from pitviper.core.metrics.profiles import PROFILES, Profile
+from pitviper.core.metrics.result import MetricsResult
 
 __all__ = [
     "HSE",

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .bootstrap import Interval, bootstrap_intervals
-from .checks import above, check_pair
-from .components import find_components
-from .counts import CountTable, ImageCounts
-from .curves import ScoreHistogram
-from .hierarchical import count_hierarchical
-from .hse import HSE_DISTANCES, HSE_VERSION, SWEEP_THRESHOLDS
-from .pixel import count_pixels
-from .profiles import Profile, get_profile
-from .result import Curves, MetricsResult, SweepCurve
-from .summary import FA_LIMITS, summarise, sweep_curve
-from .sweep import sweep_image
-from .target import count_targets
+from pitviper.core.metrics.bootstrap import Interval, bootstrap_intervals
+from pitviper.core.metrics.checks import above, check_pair
+from pitviper.core.metrics.components import find_components
+from pitviper.core.metrics.counts import CountTable, ImageCounts
+from pitviper.core.metrics.curves import ScoreHistogram
+from pitviper.core.metrics.hierarchical import count_hierarchical
+from pitviper.core.metrics.hse import HSE_DISTANCES, HSE_VERSION, SWEEP_THRESHOLDS
+from pitviper.core.metrics.pixel import count_pixels
+from pitviper.core.metrics.profiles import Profile, get_profile
+from pitviper.core.metrics.result import Curves, MetricsResult, SweepCurve
+from pitviper.core.metrics.summary import FA_LIMITS, summarise, sweep_curve
+from pitviper.core.metrics.sweep import sweep_image
+from pitviper.core.metrics.target import count_targets
 
 
 class DetectionMetrics:

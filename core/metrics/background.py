@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_mask
-from .components import find_components
+from pitviper.core.metrics.checks import check_mask
+from pitviper.core.metrics.components import find_components
 
 LOCAL_MARGIN = 20
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .counts import CountTable
-from .profiles import Profile
-from .summary import Floats, summarise
+from pitviper.core.metrics.counts import CountTable
+from pitviper.core.metrics.profiles import Profile
+from pitviper.core.metrics.summary import Floats, summarise
 
 # Bounds the memory of the sums over images, thresholds and distances; the result does not depend on it.
 _CHUNK = 250

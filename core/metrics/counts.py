@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .hierarchical import HierarchicalCounts
-from .pixel import PixelCounts, iou
-from .sweep import SweepCounts
-from .target import TargetCounts
+from pitviper.core.metrics.hierarchical import HierarchicalCounts
+from pitviper.core.metrics.pixel import PixelCounts, iou
+from pitviper.core.metrics.sweep import SweepCounts
+from pitviper.core.metrics.target import TargetCounts
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from math import fsum
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import Components, overlaps
-from .matching import centroid_distances, closer_than, match_minsum, match_optimal
-from .profiles import Profile
+from pitviper.core.metrics.components import Components, overlaps
+from pitviper.core.metrics.matching import centroid_distances, closer_than, match_minsum, match_optimal
+from pitviper.core.metrics.profiles import Profile
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import pixel
-from .checks import check_pair
-from .counts import CountTable, weighted_sum
-from .profiles import PROFILES
-from .sweep import SweepCounts, sweep_image
+from pitviper.core.metrics import pixel
+from pitviper.core.metrics.checks import check_pair
+from pitviper.core.metrics.counts import CountTable, weighted_sum
+from pitviper.core.metrics.profiles import PROFILES
+from pitviper.core.metrics.sweep import SweepCounts, sweep_image
 
 Floats = NDArray[np.float64]
 

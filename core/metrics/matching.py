@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from .components import Components
+from pitviper.core.metrics.components import Components
 
 # Breaks exact ties of the total distance only: distances of centroids differ by far more than this or not at all.
 _TIE = 1e-9

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pixel
-from .counts import CountTable, weighted_sum
-from .hse import SWEEP_THRESHOLDS, hse_parts
-from .pixel import ratio
-from .profiles import Profile
+from pitviper.core.metrics import pixel
+from pitviper.core.metrics.counts import CountTable, weighted_sum
+from pitviper.core.metrics.hse import SWEEP_THRESHOLDS, hse_parts
+from pitviper.core.metrics.pixel import ratio
+from pitviper.core.metrics.profiles import Profile
 
 Floats = NDArray[np.float64]
 FA_LIMITS = (1.0, 10.0, 100.0)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import Components, find_components
-from .matching import centroid_distances, closer_than, match_optimal
-from .profiles import Profile
-from .target import count_targets
+from pitviper.core.metrics.components import Components, find_components
+from pitviper.core.metrics.matching import centroid_distances, closer_than, match_optimal
+from pitviper.core.metrics.profiles import Profile
+from pitviper.core.metrics.target import count_targets
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .components import Components, find_components, overlaps
-from .matching import centroid_distances, closer_than, match_greedy, match_optimal
-from .profiles import Profile
+from pitviper.core.metrics.components import Components, find_components, overlaps
+from pitviper.core.metrics.matching import centroid_distances, closer_than, match_greedy, match_optimal
+from pitviper.core.metrics.profiles import Profile
 
 
 @dataclass(frozen=True)

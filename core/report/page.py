@@ -15,10 +15,9 @@ from pathlib import Path
 from PIL import Image
 
 from pitviper.core.evaluation import Evaluation
-
-from .plots import plot_curves
-from .sheet import draw_sheet
-from .table import conditions, format_table, table_rows
+from pitviper.core.report.plots import plot_curves
+from pitviper.core.report.sheet import draw_sheet
+from pitviper.core.report.table import conditions, format_table, table_rows
 
 _WORST_ROWS = 20
 _STYLE = """
