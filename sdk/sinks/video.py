@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pitviper.sdk.draw import ToneMap, annotate
 from pitviper.sdk.errors import SinkError
 from pitviper.sdk.sinks.base import sink_error
+from pitviper.sdk.sinks.fragments import drop_torn_fragment
 
 if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections
@@ -34,8 +35,8 @@ _HYBRID = (61, 7, 100)
 class AnnotatedVideo:
     """A video of the frames with their targets marked, H.264 where the encoder is there, else MPEG-4.
 
-    MP4 files are written in fragments and made an ordinary MP4 on `close`: a file that is never closed, or that
-    meets a full disk, plays up to its last whole fragment (two seconds).
+    MP4 files are written in fragments of two seconds and made an ordinary MP4 on `close`: a file that meets a full
+    disk ends with its last whole fragment, and one that is never closed plays up to it.
 
     Args:
         path: File to make: .mp4, .mkv, .mov or .avi.
@@ -120,12 +121,18 @@ class AnnotatedVideo:
             _LOG.info("%s: %dx%d, %s", self._path, width, height, self.encoder)
 
     def _abandon(self) -> None:
-        """After a failed write: let go of the file, whose whole fragments stay as they are."""
+        """After a failed write: let go of the file and leave its whole fragments."""
         self._closed = True
         container, self._container, self._stream = self._container, None, None
         if container is not None:
             with suppress(Exception):
                 container.close()
+            self._mend()
+
+    def _mend(self) -> None:
+        if self._path.suffix.lower() in (".mp4", ".mov"):
+            with suppress(OSError):
+                drop_torn_fragment(self._path)
 
     def close(self) -> None:
         """Encode what the encoder holds back and finish the file. A video without frames is removed."""
@@ -148,6 +155,7 @@ class AnnotatedVideo:
             finally:
                 container.close()
         except (av.FFmpegError, OSError) as error:
+            self._mend()
             raise sink_error(self._path, error) from error
 
 
