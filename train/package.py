@@ -96,8 +96,8 @@ def _measure(pairs: Sequence[Pair], *, threshold: float = 0.5, curves: bool = Fa
 
 
 def training_command(config: dict[str, Any]) -> str:
-    """The command that repeats a run, data folders by name."""
-    parts = ["pitviper-train", "supervised", "--config", "train.json", "--model", config["model"]]
+    """The command that repeats a run from the manifest's ``config``, saved as config.json; data folders by name."""
+    parts = ["pitviper-train", "supervised", "--config", "config.json", "--model", config["model"]]
     for root in config["data"]:
         parts += ["--data", Path(root).name]
     return shlex.join([*parts, "--seed", str(config["seed"])])
