@@ -110,7 +110,12 @@ class Source(ABC):
             raise StopIteration
         if self._frames is None:
             self._frames = self._read()
-        return next(self._frames)
+        try:
+            return next(self._frames)
+        except BaseException:
+            # The end, or an error after which nothing more can come: files and devices are not kept for it.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of files and devices; iteration ends. Twice is fine."""
