@@ -92,7 +92,10 @@ def train_supervised(
             "validation": [describe_set(d) for d in val_sets],
             "history": run.history,
         }
-        (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+        # It marks the run as finished, so it appears whole or not at all.
+        partial = folder / f"{SUMMARY}.partial"
+        partial.write_text(json.dumps(summary, indent=1) + "\n")
+        os.replace(partial, folder / SUMMARY)
     return folder
 
 
