@@ -43,11 +43,12 @@ class ToneMap:
     def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """Image [H, W] of any real dtype as uint8 [H, W]; what is not finite is black."""
         if image.dtype == np.uint8:
-            return image
+            return np.asarray(image, dtype=np.uint8)
         values = np.nan_to_num(image.astype(np.float32), nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
         low, high = self._updated(values)
         scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
-        return np.clip(scaled, 0, 255).astype(np.uint8)
+        shown: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+        return shown
 
     def _updated(self, values: NDArray[np.float32]) -> tuple[float, float]:
         step = max(1, int((values.size / _SAMPLES) ** 0.5))

@@ -20,8 +20,10 @@ def run(root: Path, *words: str) -> str:
 
 def test_embed_finds_the_planted_target(root: Path) -> None:
     lines = run(root, "examples/embed.py").splitlines()
-    assert lines
     assert all(line.startswith("x ") and "SNR" in line for line in lines)
+    # The scene of the example has one bright target of five pixels, at (21.9, 53.3).
+    found = [tuple(float(part) for part in line.split()[1:4:2]) for line in lines]
+    assert any(abs(x - 21.9) < 1.5 and abs(y - 53.3) < 1.5 for x, y in found), lines
 
 
 def test_embed_is_five_lines(root: Path) -> None:
