@@ -153,10 +153,11 @@ def _label(
         (right - wide, top - tall - 3),
         (right - wide, bottom + 4),
     )
-    for x, y in places:
+    for place_x, place_y in places:
+        x = min(max(place_x, 0), size[0] - wide)
+        y = min(max(place_y, 0), size[1] - tall)
         here = (x, y, x + wide, y + tall)
-        inside = x >= 0 and y >= 0 and here[2] <= size[0] and here[3] <= size[1]
-        if inside and not any(_meet(here, other) for other in taken if other is not box):
+        if not any(_meet(here, other) for other in taken):
             pen.text(
                 (x - edges[0], y - edges[1]), text, fill=_MARK, font=font, stroke_width=1, stroke_fill=_SHADE
             )

@@ -64,6 +64,15 @@ def test_label_and_status_are_drawn_and_cover_no_other_target() -> None:
     assert np.array_equal(annotate(frame(flat()), result([]), scale=2)[:240], np.full((240, 320, 3), 100))
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (0, 158), (118, 0), (118, 158)])
+def test_a_target_in_a_corner_has_its_label(corner: tuple[int, int]) -> None:
+    row, column = corner
+    picture = annotate(frame(flat()), result([(column, row, column + 2, row + 2)]), scale=2)[:240].copy()
+    # Farther from the target than its brackets reach.
+    picture[max(2 * row - 26, 0) : 2 * row + 30, max(2 * column - 26, 0) : 2 * column + 30] = 100
+    assert (picture != 100).any()
+
+
 def test_small_frames_are_enlarged_by_whole_pixels() -> None:
     image = np.random.default_rng(0).integers(0, 255, (48, 64)).astype(np.uint8)
     found = Detections.empty((48, 64))
