@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pitviper.train.data.augment import AugmentConfig
@@ -11,7 +11,7 @@ from pitviper.train.data.augment import AugmentConfig
 
 @dataclass(frozen=True)
 class SupervisedConfig:
-    """Full supervision from masks.
+    """Full supervision from masks. The defaults are what the shipped models were trained with.
 
     Attributes:
         model: Name in ``core.models.list_models()``.
@@ -34,26 +34,29 @@ class SupervisedConfig:
         validate_every: Epochs between evaluations on the val splits; the first and last epoch are always evaluated.
         seed: Seed of initialisation, order, crops and augmentation.
         augmentation: Geometry and sensor effects.
+        plain_share: Share of the run, at its end, without warps and sensor effects: turns and flips only, so that the
+            network ends on frames as they are.
     """
 
     model: str = "pit-s"
     data: tuple[str, ...] = ()
     synthetic: int = 0
-    epochs: int = 400
-    crops: tuple[tuple[float, int], ...] = ((1.0, 256),)
+    epochs: int = 220
+    crops: tuple[tuple[float, int], ...] = ((0.75, 128), (1.0, 192))
     crops_per_frame: int = 1
-    target_share: float = 0.8
+    target_share: float = 0.6
     batch: int = 16
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     clip: float = 5.0
-    ema: float = 0.998
-    keep: float = 0.5
+    ema: float = 0.999
+    keep: float = 0.1
     bce_weight: float = 1.0
     validate_every: int = 10
     seed: int = 0
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    plain_share: float = 0.25
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
@@ -64,6 +67,11 @@ class SupervisedConfig:
     def crop_at(self, epoch: int) -> int:
         """Side of the crops, in pixels, in an epoch (counted from 0)."""
         return next(size for share, size in self.crops if epoch < share * self.epochs)
+
+    def augmentation_at(self, epoch: int) -> AugmentConfig:
+        """Augmentation of an epoch (counted from 0)."""
+        plain = epoch >= (1.0 - self.plain_share) * self.epochs
+        return replace(self.augmentation, warp=0.0, photometric=0.0) if plain else self.augmentation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-safe mapping that ``from_dict`` reads back."""

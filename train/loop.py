@@ -181,7 +181,7 @@ def _loader(run: TrainingRun, frames: Sequence[StoredFrame], workers: int) -> Da
         frames,
         size=config.crop_at(run.epoch),
         target_share=config.target_share,
-        augmentation=config.augmentation,
+        augmentation=config.augmentation_at(run.epoch),
         seed=config.seed,
     )
     sampler = EpochSampler(

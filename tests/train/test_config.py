@@ -47,3 +47,10 @@ def test_crops_cover_the_whole_run(crops: tuple[tuple[float, int], ...]) -> None
 def test_crop_at() -> None:
     config = SupervisedConfig(epochs=10, crops=((0.5, 128), (0.8, 192), (1.0, 256)))
     assert [config.crop_at(epoch) for epoch in range(10)] == [128] * 5 + [192] * 3 + [256] * 2
+
+
+def test_last_share_of_the_run_is_plain() -> None:
+    config = SupervisedConfig(epochs=8, plain_share=0.25)
+    assert [config.augmentation_at(epoch).warp > 0 for epoch in range(8)] == [True] * 6 + [False] * 2
+    assert config.augmentation_at(7).photometric == 0.0
+    assert SupervisedConfig(epochs=8, plain_share=0.0).augmentation_at(7) == config.augmentation

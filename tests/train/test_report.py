@@ -27,7 +27,12 @@ def test_report_run(finished: Path, tiny: Path, tmp_path: Path, capsys: pytest.C
     assert names >= {"report.html", "training.png", "curves.png", "metrics.json", "sheet-tiny-val.png"}
     page = (output / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3, "training curves, sweep curves and one sheet"
-    for text in ("<h2>Training</h2>", "last, epoch 3 of 3", "tiny train (10 frames)", "parameters in training form"):
+    for text in (
+        "<h2>Training</h2>",
+        "last, epoch 3 of 3",
+        "tiny train (10 frames)",
+        "parameters in training form",
+    ):
         assert text in page
     assert open_dataset(tiny, "val").split_sha256 in page
     metrics = json.loads((output / "metrics.json").read_text())["sets"]["tiny val"]["metrics"]
