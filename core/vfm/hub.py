@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vision transformers of timm as frozen foundation models: by name, from the hub's cache, or from a local file."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD, Backbone, FrozenVFM
+from pitviper.core.vfm.architecture import has_qkv_bias, recognise
+
+# What the features before the final norm do not use may be missing; what training alone uses may be left over.
+_MAY_BE_MISSING = ("norm.", "fc_norm.", "head.", "head_drop.")
+_MAY_BE_LEFT_OVER = (*_MAY_BE_MISSING, "mask_token", "cls_head.", "dino_head.", "ibot_head.")
+
+
+class TimmBackbone(Backbone):
+    """A vision transformer of timm.
+
+    Args:
+        model: What ``timm.create_model`` returns for a vision transformer.
+
+    Raises:
+        ValueError: The model is no plain vision transformer with one square patch size.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        parts = ("patch_embed", "blocks", "forward_intermediates", "embed_dim")
+        missing = [p for p in parts if not hasattr(model, p)]
+        if missing:
+            raise ValueError(
+                f"{type(model).__name__} is no vision transformer of timm: it has no {', '.join(missing)}; "
+                f"take one whose name begins with vit_ or eva"
+            )
+        net: Any = model
+        patch = tuple(net.patch_embed.patch_size)
+        if patch[0] != patch[1]:
+            raise ValueError(f"patches must be square, this model has {patch[0]}x{patch[1]}")
+        self.model = net
+        self.patch_size = int(patch[0])
+        self.dim = int(net.embed_dim)
+        self.depth = len(net.blocks)
+
+    def intermediate(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        maps: list[Tensor] = self.model.forward_intermediates(
+            images,
+            indices=[level - 1 for level in levels],
+            norm=False,
+            stop_early=True,
+            output_fmt="NCHW",
+            intermediates_only=True,
+        )
+        return maps
+
+
+def load_vfm(
+    name: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    levels: Sequence[int] | None = None,
+    heads: int | None = None,
+    seed: int | None = None,
+    download: bool = False,
+) -> FrozenVFM:
+    """A frozen vision transformer of timm, with weights from one named place. Touches the network only on request.
+
+    Give a ``name`` alone for the weights of the hub (from its local cache, or fetched with ``download``), ``weights``
+    for a local file, or ``seed`` for random weights, as an ablation.
+
+    Args:
+        name: Of timm, for instance "vit_small_patch14_reg4_dinov2.lvd142m" or "vit_small_plus_patch16_dinov3". May be
+            left out with ``weights``: the architecture is then read off the shapes of the tensors.
+        weights: A .safetensors file, or a .pth or .bin file that holds tensors alone.
+        levels: As in ``FrozenVFM``.
+        heads: Attention heads, for a file of a width that has no usual number of them.
+        seed: Random weights of the named architecture.
+        download: Allow fetching the weights from the hub into its cache.
+
+    Returns:
+        The frozen model, with the mean and standard deviation of its own data configuration (ImageNet's where a file
+        alone was given).
+
+    Raises:
+        ImportError: timm is not installed or cannot be imported.
+        FileNotFoundError: No such file, or the weights are not in the cache and ``download`` is false.
+        ValueError: Unknown name, a file of another architecture, or a contradiction in the arguments.
+    """
+    if weights is not None and (seed is not None or download):
+        raise ValueError("weights names a file, so neither seed nor download can be given with it")
+    if seed is not None and download:
+        raise ValueError("give seed for random weights or download for those of the hub, not both")
+    if name is None and weights is None:
+        raise ValueError("load_vfm needs the name of a timm model, weights=FILE, or both")
+    if weights is not None and not Path(weights).is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    state = None if weights is None else _read(Path(weights))
+    if name is None:
+        assert state is not None
+        architecture = recognise(state, heads=heads)
+        name, settings = architecture.timm_name, architecture.timm_settings()
+    else:
+        settings = {"num_heads": heads} if heads is not None else {}
+    model = _create(name, settings, seed=seed or 0)
+    config = dict(model.pretrained_cfg) if settings.keys() <= {"num_heads"} else {}
+    if seed is None:
+        source = Path(weights) if weights is not None else _hub_file(name, config, download=download)
+        _load(model, _read(source) if state is None else state, source)
+    return FrozenVFM(
+        TimmBackbone(model),
+        levels=levels,
+        mean=config.get("mean", IMAGENET_MEAN),
+        std=config.get("std", IMAGENET_STD),
+    )
+
+
+def _timm() -> Any:
+    try:
+        return importlib.import_module("timm")
+    except (ImportError, RuntimeError) as error:  # torchvision of another torch raises RuntimeError
+        raise ImportError(
+            f"load_vfm needs timm, which cannot be imported ({error}); install it with: pip install 'pitviper[train]'"
+        ) from error
+
+
+def _create(name: str, settings: Mapping[str, Any], *, seed: int) -> Any:
+    """Build the architecture with random weights; never asks the network."""
+    timm = _timm()
+    if ":" in name or not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('.')[0]}*")[:8]
+        hint = f"; near it: {', '.join(close)}" if close else ""
+        raise ValueError(f"timm {timm.__version__} has no model {name!r}{hint}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **settings)
+        except TypeError as error:
+            raise ValueError(
+                f"{name} is no vision transformer that takes images of any size: {error}"
+            ) from error
+
+
+def _hub_file(name: str, config: Mapping[str, Any], *, download: bool) -> Path:
+    repository = config.get("hf_hub_id")
+    if not repository:
+        raise FileNotFoundError(
+            f"timm knows no weights for {name!r}: name one of its pretrained tags, or pass weights=FILE"
+        )
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        found = hub.hf_hub_download(repository, "model.safetensors", local_files_only=not download)
+    except (OSError, ValueError) as error:
+        how = (
+            f"fetching them failed ({error})"
+            if download
+            else f"pass download=True to fetch them from {repository} (some need an account and a licence agreement)"
+        )
+        raise FileNotFoundError(
+            f"the weights of {name} are not on this machine: {how}, or pass weights=FILE with a local .safetensors "
+            f"file, or seed=0 for random weights"
+        ) from error
+    return Path(found)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("teacher", "model", "state_dict"):
+        state = state[key] if isinstance(state.get(key), dict) else state
+    if not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path.name} holds more than tensors; save the state dict of the model alone")
+    return dict(state)
+
+
+def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:
+    """Load into the model, with timm's own conversion of published formats; every tensor must fit."""
+    if (
+        "storage_tokens" in state
+        and has_qkv_bias(state)
+        and getattr(model.blocks[0].attn, "q_bias", None) is None
+    ):
+        raise ValueError(
+            f"{source.name} has biases that this architecture lacks: take the timm name with _qkvb in it"
+        )
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    converted = convert(dict(state), model) if convert is not None else state
+    own = model.state_dict()
+    missing = sorted(k for k in own if k not in converted and not k.startswith(_MAY_BE_MISSING))
+    extra = sorted(k for k in converted if k not in own and not k.startswith(_MAY_BE_LEFT_OVER))
+    other = sorted(k for k in converted if k in own and converted[k].shape != own[k].shape)
+    for problem, keys in (("lacks", missing), ("also holds", extra), ("has another shape of", other)):
+        if keys:
+            raise ValueError(
+                f"{source.name} is not of this architecture: it {problem} {len(keys)} tensors, such as "
+                f"{', '.join(keys[:3])}; give the timm name that it was made with"
+            )
+    model.load_state_dict({k: v for k, v in converted.items() if k in own}, strict=False)

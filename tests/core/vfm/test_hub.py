@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vision transformers of timm behind the adapter: timm's own features, no network, and files that say what they are."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pitviper.core.vfm import load_vfm, to_unit_range
+from pitviper.core.vfm.hub import TimmBackbone
+
+# Tiny forms of DINOv2 without registers, DINOv2 with them, a plain ViT and DINOv3 (rotary positions, gated MLP).
+_KEPT: list[torch.library.Library] = []
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dinov2": ("vit_small_patch14_dinov2", {"img_size": 70}),
+    "dinov2-registers": ("vit_small_patch14_reg4_dinov2", {"img_size": 70}),
+    "plain": ("vit_tiny_patch16_224", {"img_size": 64}),
+    "dinov3": ("vit_small_plus_patch16_dinov3", {}),
+}
+
+
+@pytest.fixture(scope="session")
+def timm() -> Any:
+    """timm, or the reason why it is not here."""
+    for package in ("torchvision", "timm"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed; pip install 'pitviper[train]' brings it")
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        # A torchvision built for CUDA beside a CPU torch lacks its native operators. timm imports it for picture
+        # transforms and needs none of them here, so declaring their names is enough.
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(library)  # a library that is collected takes its names away
+    return importlib.import_module("timm")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def make(timm: Any, form: str, **settings: Any) -> nn.Module:
+    """A narrow and shallow model of the form, with random weights that show."""
+    name, own = FORMS[form]
+    torch.manual_seed(0)
+    small = {"embed_dim": 48, "depth": 4, "num_heads": 3, **own, **settings}
+    model: nn.Module = timm.create_model(name, num_classes=0, dynamic_img_size=True, **small).eval()
+    with torch.no_grad():
+        for key, tensor in model.named_parameters():
+            if tensor.ndim <= 1 or "token" in key or "pos_embed" in key:
+                tensor.add_(torch.randn_like(tensor) * 0.3)
+    return model
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_equals_the_intermediate_features_of_timm(timm: Any, form: str) -> None:
+    from pitviper.core.vfm import FrozenVFM
+
+    model = make(timm, form)
+    vfm = FrozenVFM(TimmBackbone(model), levels=(1, 3, 4), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    side = 5 * vfm.patch_size
+    frames = draw(2, 1, side, 2 * side)
+    mean, std = torch.tensor((0.4, 0.5, 0.6)).view(3, 1, 1), torch.tensor((0.2, 0.3, 0.4)).view(3, 1, 1)
+    images = (to_unit_range(frames).expand(-1, 3, -1, -1) - mean) / std
+    with torch.no_grad():
+        tokens = model.forward_intermediates(  # type: ignore[operator]
+            images, indices=[0, 2, 3], norm=False, output_fmt="NLC", intermediates_only=True
+        )
+    found = vfm(frames)
+    assert (vfm.D, vfm.L) == (48, 3)
+    for ours, theirs in zip(found, tokens, strict=True):
+        want = theirs.transpose(1, 2).unflatten(2, (5, 10))
+        assert torch.equal(ours, want)
+        assert float(want.std()) > 1e-2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_equals_what_hooks_on_the_blocks_see(timm: Any, form: str) -> None:
+    """The output of the block itself: patches alone, row by row, before the final norm."""
+    from pitviper.core.vfm import FrozenVFM
+
+    model: Any = make(timm, form)
+    vfm = FrozenVFM(TimmBackbone(model), levels=(2, 4))
+    seen: list[Tensor] = []
+    for block in (model.blocks[1], model.blocks[3]):
+        block.register_forward_hook(lambda _, __, output: seen.append(output))
+    side = vfm.patch_size
+    found = vfm(draw(1, 1, 3 * side, 4 * side))
+    for ours, tokens in zip(found, seen, strict=True):
+        prefix = tokens.shape[1] - 12
+        assert prefix == {"dinov2": 1, "plain": 1, "dinov2-registers": 5, "dinov3": 5}[form]
+        assert torch.equal(ours[0, :, 1, 2], tokens[0, prefix + 4 + 2])
+
+
+@pytest.mark.parametrize("form", ["dinov2", "dinov2-registers", "plain"])
+def test_a_file_alone_says_what_it_is(timm: Any, form: str, tmp_path: Path) -> None:
+    model = make(timm, form)
+    save_file(model.state_dict(), tmp_path / "vit.safetensors")
+    vfm = load_vfm(weights=tmp_path / "vit.safetensors", heads=3)
+    frames = draw(1, 1, 5 * vfm.patch_size, 5 * vfm.patch_size)
+    want = TimmBackbone(model)
+    images = (to_unit_range(frames) - vfm.mean) / vfm.std
+    with torch.no_grad():
+        for ours, theirs in zip(vfm(frames), want.intermediate(images, vfm.levels), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_file_in_the_naming_of_dinov2(timm: Any, tmp_path: Path) -> None:
+    """Published files with registers hold a position for the class token and a mask token; timm's hold neither."""
+    model = make(timm, "dinov2-registers")
+    state = dict(model.state_dict())
+    original = {k: v for k, v in state.items() if k not in ("reg_token", "cls_token", "pos_embed")}
+    position = torch.randn(1, 1, 48)
+    original["register_tokens"] = state["reg_token"]
+    original["cls_token"] = state["cls_token"] - position
+    original["pos_embed"] = torch.cat((position, state["pos_embed"]), dim=1)
+    original["mask_token"] = torch.zeros(1, 48)
+    torch.save(original, tmp_path / "dinov2.pth")
+    save_file(model.state_dict(), tmp_path / "timm.safetensors")
+    frames = draw(1, 1, 70, 70)
+    found = load_vfm(weights=tmp_path / "dinov2.pth", heads=3)(frames)
+    for a, b in zip(found, load_vfm(weights=tmp_path / "timm.safetensors", heads=3)(frames), strict=True):
+        assert float((a - b).abs().max()) < 1e-4 * float(b.abs().max())
+
+
+def test_a_name_with_a_file(timm: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0).eval()
+    save_file(model.state_dict(), tmp_path / "vit.safetensors")
+    vfm = load_vfm("vit_tiny_patch16_224", weights=tmp_path / "vit.safetensors")
+    assert vfm.levels == (3, 6, 9, 12)
+    assert vfm.mean.flatten().tolist() == [0.5, 0.5, 0.5], "this model's own configuration, not ImageNet's"
+    own = vfm.backbone.state_dict()
+    assert all(torch.equal(own[f"model.{k}"], v) for k, v in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"vit\.safetensors is not of this architecture: it .* timm name"):
+        load_vfm("vit_tiny_patch16_dinov3_qkvb", weights=tmp_path / "vit.safetensors")
+
+
+def test_random_weights_are_seeded_and_asked_for(timm: Any) -> None:
+    first = load_vfm("vit_tiny_patch16_224", seed=1).backbone.state_dict()
+    again = load_vfm("vit_tiny_patch16_224", seed=1).backbone.state_dict()
+    other = load_vfm("vit_tiny_patch16_224", seed=2).backbone.state_dict()
+    key = "model.blocks.3.attn.qkv.weight"
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], other[key])
+
+
+def test_missing_weights_say_how_to_get_them(
+    timm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        hub.hf_hub_download  # noqa: B018  (resolved lazily: its own requirements may be missing)
+        constants = importlib.import_module("huggingface_hub.constants")
+    except ImportError as error:
+        pytest.skip(f"huggingface_hub cannot be imported: {error}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    message = r"not on this machine: pass download=True to fetch them from timm/vit_small_patch14_dinov2"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_vfm("vit_small_patch14_dinov2.lvd142m")
+
+
+def test_bad_arguments(timm: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no model 'vit_smal'"):
+        load_vfm("vit_smal", seed=0)
+    with pytest.raises(ValueError, match="has no model 'hf-hub:someone/something'"):
+        load_vfm("hf-hub:someone/something", seed=0)
+    with pytest.raises(ValueError, match="resnet18 is no vision transformer"):
+        load_vfm("resnet18", seed=0)
+    with pytest.raises(FileNotFoundError, match=r"no weights file at .*none\.safetensors"):
+        load_vfm(weights=tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="levels must rise and lie within 1 and 12"):
+        load_vfm("vit_tiny_patch16_224", seed=0, levels=(3, 13))
+
+
+def test_contradictions() -> None:
+    with pytest.raises(ValueError, match="name of a timm model, weights=FILE, or both"):
+        load_vfm()
+    with pytest.raises(ValueError, match="neither seed nor download"):
+        load_vfm("vit_tiny_patch16_224", weights="x.safetensors", seed=0)
+    with pytest.raises(ValueError, match="not both"):
+        load_vfm("vit_tiny_patch16_224", seed=0, download=True)
