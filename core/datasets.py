@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,16 @@ from numpy.typing import NDArray
 
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 
-__all__ = ["Dataset", "DatasetError", "Sample", "open_dataset", "read_frame", "read_mask", "read_sample"]
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "Sample",
+    "open_dataset",
+    "read_frame",
+    "read_mask",
+    "read_sample",
+    "require_own_names",
+]
 
 _MASK_THRESHOLD = 127
 _DRAW_SEED = 0
@@ -93,6 +103,24 @@ def open_dataset(root: str | Path, split: str = "val") -> Dataset:
     samples = tuple(_sample(name, frames, masks, background, root) for name in names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return Dataset(root.resolve().name, root, split, samples, digest)
+
+
+def require_own_names(datasets: Iterable[Dataset]) -> None:
+    """Make sure that results, which carry the name of a data set, cannot be mixed up.
+
+    One folder may be there several times, by any path that leads to it.
+
+    Raises:
+        DatasetError: Two folders have the same name.
+    """
+    seen: dict[str, Path] = {}
+    for dataset in datasets:
+        root = dataset.root.resolve()
+        if seen.setdefault(dataset.name, root) != root:
+            raise DatasetError(
+                f"two data sets are called {dataset.name!r}: {seen[dataset.name]} and {root}; results carry that "
+                "name, so rename one folder"
+            )
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:

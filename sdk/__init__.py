@@ -25,7 +25,11 @@ from pitviper.sdk.errors import (
     SourceTimeout,
     UnsafeWeights,
 )
+from pitviper.sdk.export import ExportReport
 from pitviper.sdk.model import list_models, open_model
+from pitviper.sdk.profile import Profile
+from pitviper.sdk.stream import Stream
+from pitviper.sdk.stream_stats import StreamStats
 from pitviper.sdk.tiling import Tiling
 
 __all__ = [
@@ -37,15 +41,19 @@ __all__ = [
     "EngineInfo",
     "EngineStatus",
     "EngineUnavailable",
+    "ExportReport",
     "InputError",
     "IntegrityError",
     "MissingExtra",
     "ModelError",
+    "Profile",
     "SdkError",
     "SinkError",
     "SourceError",
     "SourceLost",
     "SourceTimeout",
+    "Stream",
+    "StreamStats",
     "Target",
     "Tiling",
     "Timing",

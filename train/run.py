@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pitviper.core.datasets import Dataset, DatasetError, open_dataset
+from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.train import loop
 from pitviper.train.config import SupervisedConfig
@@ -110,13 +110,20 @@ def keep_best(run: loop.TrainingRun, metrics: Metrics) -> None:
 
 
 def open_splits(data: tuple[str, ...]) -> tuple[list[Dataset], list[Dataset]]:
-    """Train and val splits of every folder; a background-only folder has no val split."""
+    """Train and val splits of every folder; a background-only folder has no val split.
+
+    A folder that is given twice counts twice in training and is validated once.
+
+    Raises:
+        DatasetError: A broken data set, or two folders of the same name.
+    """
     train, val = [], []
     for root in data:
         train.append(open_dataset(root, "train"))
         if (Path(root) / "masks").is_dir():
             val.append(open_dataset(root, "val"))
-    return train, val
+    require_own_names(train)
+    return train, list({each.name: each for each in val}.values())
 
 
 def synthetic_frames(count: int, seed: int) -> list[StoredFrame]:

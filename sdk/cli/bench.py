@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from pitviper.sdk.model import list_models
     from pitviper.sdk.profile import profile_together
 
+    options.check_target(args.json)
     names = args.model or list_models()
     others = {args.against: _network_alone(args.against, args.size, args.threads)} if args.against else {}
     detectors = [options.make_detector(args, model=name) for name in names]

@@ -41,10 +41,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from pitviper.core.datasets import open_dataset
+    from pitviper.core.datasets import open_dataset, require_own_names
     from pitviper.core.report import format_table
 
-    datasets = [open_dataset(folder, args.split) for folder in args.data]
+    options.check_target(args.json)
+    datasets = [open_dataset(folder, args.split) for folder in dict.fromkeys(args.data)]
+    require_own_names(datasets)
     with options.make_detector(args) as detector:
         found = {f"{each.name} {each.split}": _judge(detector, each, args) for each in datasets}
         facts = _facts(detector, datasets)

@@ -14,7 +14,7 @@ from pitviper.sdk.errors import SinkError
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
 
-__all__ = ["add_detector_options", "make_detector", "size", "write_json"]
+__all__ = ["add_detector_options", "check_target", "make_detector", "size", "write_json"]
 
 
 def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
@@ -29,6 +29,7 @@ def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True)
     )
     group.add_argument(
         "--threshold",
+        "--conf",
         type=float,
         metavar="P",
         help="probability that a pixel has to exceed (default: the model's operating point)",
@@ -64,6 +65,21 @@ def size(text: str) -> tuple[int, int]:
             f"{text!r} is no size such as 640x512 (width x height, at least 32x32)"
         )
     return int(height), int(width)
+
+
+def check_target(target: str | None) -> None:
+    """Find out before the work, and not after it, that a file for `write_json` cannot be made.
+
+    Raises:
+        SinkError: Its folder does not exist, or it is a folder itself.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise SinkError(f"{target} cannot be written: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise SinkError(f"{target} cannot be written: the folder {path.parent} does not exist; make it first")
 
 
 def write_json(target: str, value: Any) -> None:

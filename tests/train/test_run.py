@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pitviper.core.datasets import DatasetError
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.loop import learning_rate
 from pitviper.train.observers import ConsoleObserver
-from pitviper.train.run import Hardware, load_run, train_supervised
+from pitviper.train.run import Hardware, load_run, open_splits, train_supervised
 from pitviper.train.validate import selection_score
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
@@ -165,3 +166,17 @@ def test_learning_rate() -> None:
     assert rates[55] == pytest.approx(0.505)
     assert rates[100] == pytest.approx(0.01)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_two_folders_of_one_name_are_refused_and_one_folder_twice_counts_twice(
+    tiny: Path, config: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny").symlink_to(tiny, target_is_directory=True)
+    train, val = open_splits((str(tiny), str(tmp_path / "tiny")))
+    assert [len(each) for each in train] == [10, 10]
+    assert [len(each) for each in val] == [3]
+    shutil.copytree(tiny, tmp_path / "copy" / "tiny")
+    changed = config(data=(str(tiny), str(tmp_path / "copy" / "tiny")))
+    with pytest.raises(DatasetError, match=r"two data sets are called 'tiny'.*rename one"):
+        train_supervised(changed, tmp_path / "run", hardware=CPU)
+    assert not (tmp_path / "run").exists()
