@@ -16,9 +16,11 @@ from collections.abc import Sequence
 
 from pitviper import __version__
 from pitviper.sdk.cli import bench, demo, detect, doctor, evaluate, exits, export, logs, models
+from pitviper.sdk.errors import SdkError
 
 __all__ = ["build_parser", "main"]
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _COMMANDS = (detect, evaluate, export, models, doctor, bench, demo)
 
 
@@ -57,9 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
         return exits.INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            # The reader of stdout has left (`| head`). Python would complain once more when it flushes at exit.
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EPIPE or (number in _FULL and not isinstance(error, SdkError)):
+            # The reader of stdout has left (`| head`), or its disk is full. Python would complain once more when
+            # it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if number != errno.EPIPE:
+                print(f"pitviper: stdout cannot be written: {error}; free some space", file=sys.stderr)
             return exits.FAILURE
         found = exits.exit_code(error)
         if found is None or args.debug:

@@ -57,12 +57,13 @@ def run(args: argparse.Namespace) -> int:
     """Stream the source through the detector into the outputs."""
     if args.frames is not None and args.frames < 1:
         raise InputError(f"--frames must be at least 1, got {args.frames}")
+    options.check_target(args.stats)
     from pitviper.sdk.sources import open_source
 
     with options.make_detector(args) as detector:
         source = open_source(args.input, timeout_s=args.timeout, on_error=args.on_error)
         try:
-            sinks = outputs.open_outputs(args, source.info.fps)
+            sinks = outputs.open_outputs(args, source.info.fps, source.files)
         except BaseException:
             source.close()
             raise

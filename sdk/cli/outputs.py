@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from pitviper.sdk.errors import InputError
 
 __all__ = ["add_options", "open_outputs"]
 
@@ -12,24 +17,28 @@ __all__ = ["add_options", "open_outputs"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """OUTPUT and the options beside it."""
     parser.add_argument("output", nargs="?", metavar="OUTPUT", help="annotated video to write (.mp4, .mkv)")
-    group = parser.add_argument_group("further outputs (without any output, JSON lines go to stdout)")
+    group = parser.add_argument_group(
+        "further outputs (without any output, JSON lines go to stdout; existing files are replaced)"
+    )
     group.add_argument("--json", metavar="F|-", help="JSON lines, one object a frame; - is stdout")
-    group.add_argument("--masks", metavar="DIR", help="a PNG mask for each frame")
+    group.add_argument("--masks", metavar="DIR", help="a PNG mask for each frame; a folder without PNG files")
     group.add_argument("--coco", metavar="F", help="COCO results")
     group.add_argument("--mot", metavar="F", help="MOT challenge text")
 
 
-def open_outputs(args: argparse.Namespace, fps: float | None) -> list[Any]:
+def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[Path]) -> list[Any]:
     """The sinks that the options name; those already open are closed when one cannot be opened.
 
     Args:
         args: Parsed options.
         fps: Frames per second of the source, for the video; None where it is not known.
+        inputs: Files of the source, which are never written to.
 
     Raises:
-        SinkError: An output cannot be opened.
+        SinkError: An output cannot be opened, or is an input or another output.
+        InputError: Both JSON lines and statistics would go to stdout.
     """
-    from pitviper.sdk import sinks
+    from pitviper.sdk.sinks import open_sinks, opening
 
     chosen = {
         "video": args.output,
@@ -40,4 +49,15 @@ def open_outputs(args: argparse.Namespace, fps: float | None) -> list[Any]:
     }
     if not any(chosen.values()):
         chosen["json"] = "-"
-    return list(sinks.open_sinks(**{name: value for name, value in chosen.items() if value}, fps=fps))
+    if args.stats == "-" and chosen["json"] == "-":
+        raise InputError("JSON lines and --stats would both go to stdout; give one of them a file")
+    others = {"stats": args.stats, "log": args.log_file}
+    files = {name: path for name, path in {**chosen, **others}.items() if path and path != "-"}
+    opening.refuse_twins(files)
+    opening.refuse_inputs(files, inputs)
+    # A log is added to, not replaced.
+    old = [path for name, path in files.items() if name != "log" and Path(path).is_file()]
+    opened = open_sinks(**{name: path for name, path in chosen.items() if path}, fps=fps, keep=inputs)
+    if old:
+        print(f"replacing {', '.join(old)}", file=sys.stderr)
+    return opened

@@ -78,18 +78,18 @@ class ImageFiles(Source):
 
     def __init__(self, paths: Sequence[Path], *, name: str, on_error: str = "raise") -> None:
         lossy = any(path.suffix.lower() in _LOSSY for path in paths)
-        super().__init__(SourceInfo("images", name, count=len(paths), lossy=lossy), on_error=on_error)
-        self._paths = tuple(paths)
+        info = SourceInfo("images", name, count=len(paths), lossy=lossy)
+        super().__init__(info, on_error=on_error, files=tuple(paths))
 
     def _read(self) -> Iterator[Frame]:
         gap: tuple[str, ...] = ()
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.files):
             try:
                 _refuse_pages(path)
                 image = read_frame(path)
             except ImageError as error:
-                done = f"; {index - self.skipped} of {len(self._paths)} files were read before it"
-                hint = '; pass on_error="skip" to leave such files out' if len(self._paths) > 1 else ""
+                done = f"; {index - self.skipped} of {len(self.files)} files were read before it"
+                hint = '; pass on_error="skip" to leave such files out' if len(self.files) > 1 else ""
                 broken = SourceError(f"{error}{done if index else ''}{hint}")
                 broken.__cause__ = error
                 self._skip(str(path), broken)

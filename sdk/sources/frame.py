@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -79,10 +80,12 @@ class Source(ABC):
     Attributes:
         info: What the source is.
         skipped: Frames that could not be read and were left out, with `on_error="skip"`.
+        files: Files that are read, which no output may replace.
     """
 
-    def __init__(self, info: SourceInfo, *, on_error: str = "raise") -> None:
+    def __init__(self, info: SourceInfo, *, on_error: str = "raise", files: tuple[Path, ...] = ()) -> None:
         self.info = info
+        self.files = files
         self.skipped = 0
         self._on_error = on_error
         self._frames: Iterator[Frame] | None = None

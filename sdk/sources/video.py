@@ -91,7 +91,7 @@ class VideoFile(Source):
         try:
             self._stream = video_stream(self._container, str(path))
             info = stream_info(self._container, kind="video", name=str(path), live=False)
-            super().__init__(info, on_error=on_error)
+            super().__init__(info, on_error=on_error, files=(path,))
         except BaseException:
             self._container.close()
             raise

@@ -6,13 +6,17 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pitviper import sdk
+from pitviper.core.manifest import OperatingPoint
 from pitviper.sdk import errors
 from pitviper.sdk.cli import build_parser, exits, main
 from pitviper.sdk.cli.progress import ProgressLine
@@ -101,9 +105,11 @@ def test_an_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["models"]) == 0
     text = capsys.readouterr().out
-    assert "pit-n" in text
-    assert "false-alarm pixels per Mpix" in text
+    for word in ("pit-n", "pit-s", "GMAC at 256x256", "Fa px/Mpx", "licence"):
+        assert word in text
     assert main(["models", "pit-s"]) == 0
+    assert "provenance" in capsys.readouterr().out
+    assert main(["models", "pit-s", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "pit-s"
     assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
     assert capsys.readouterr().out == ""
@@ -111,6 +117,40 @@ def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp
         "pit-n",
         "pit-s",
     ]
+
+
+def test_a_model_shows_its_cost_and_what_is_known_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cost = {"deployed": {"parameters": 363_444, "gmac_256x256": 0.9657}}
+    unmeasured = OperatingPoint("default", 0.4, "not measured", None, None, None)
+    metrics = {"sky": {"split": "val", "images": 86, "iou": 0.7012, "pd": None, "fa_per_mpix": 12.34}}
+    shipped = sdk.open_model("pit-n")
+    manifest = replace(
+        shipped.manifest, name="toy", architecture=cost, operating_points=(unmeasured,), metrics=metrics
+    )
+    monkeypatch.setattr("pitviper.sdk.model.open_model", lambda name: replace(shipped, manifest=manifest))
+    assert main(["models", "toy"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["toy", "0.363", "0.966", "0.4", *manifest.licence.split()] in rows
+    assert ["toy", "sky", "val", "86", "70.1", "-", "-", "12.3", "-"] in rows
+    assert ["default", "0.4", "not", "measured", "-", "-", "-"] in rows
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "models"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == exits.FAILURE
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
 
 
 def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,67 @@ def test_a_frame_that_is_too_small_is_the_sources_fault(
     assert len(lines((tmp_path / "out").read_text())) == 3
 
 
+@pytest.mark.parametrize("link", ["same", "symbolic", "hard"])
+@pytest.mark.parametrize("option", ["OUTPUT", "--json", "--stats", "--log-file"])
+def test_the_input_is_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str, option: str
+) -> None:
+    video, output = tmp_path / "in.mp4", tmp_path / "other.mp4"
+    assert main(["detect", SCENE, str(video), *FAST]) == 0
+    content = video.read_bytes()
+    capsys.readouterr()
+    if link == "same":
+        output = video
+    elif link == "symbolic":
+        output.symlink_to("in.mp4")
+    else:
+        output.hardlink_to(video)
+    target = [str(output)] if option == "OUTPUT" else [option, str(output)]
+    assert main(["detect", str(video), *target, *FAST]) == exits.FAILURE
+    assert "is the input" in capsys.readouterr().err
+    assert video.read_bytes() == content
+
+
+def test_masks_do_not_go_among_the_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in sorted(folder.iterdir()):
+        Image.open(path).save(path.with_suffix(".tif"))
+        path.unlink()
+    before = sorted(folder.iterdir())
+    assert main(["detect", str(folder), "--masks", f"{folder}/.", *FAST]) == exits.FAILURE
+    assert "is the input" in capsys.readouterr().err
+    assert main(["detect", str(folder / "001.tif"), "--masks", str(folder), *FAST]) == exits.FAILURE
+    assert sorted(folder.iterdir()) == before
+    assert main(["detect", str(folder), "--json", str(folder / "found.jsonl"), *FAST]) == 0
+
+
+def test_what_is_replaced_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, stats = tmp_path / "out.jsonl", tmp_path / "stats.json"
+    argv = ["detect", SCENE, "--json", str(out), "--stats", str(stats), *FAST]
+    assert main(argv) == 0
+    assert "replacing" not in capsys.readouterr().err
+    out.write_text("old\n" * 100)
+    assert main(argv) == 0
+    assert f"replacing {out}, {stats}" in capsys.readouterr().err
+    assert len(lines(out.read_text())) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--stats", "-"], exits.USAGE),
+        (["--json", "one", "--stats", "one"], exits.FAILURE),
+        (["--stats", "no/such/folder"], exits.FAILURE),
+        (["--stats", "."], exits.FAILURE),
+    ],
+)
+def test_statistics_have_their_own_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["detect", SCENE, *options, *FAST]) == code
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("argv", "code"),
     [
@@ -104,6 +165,7 @@ def test_a_frame_that_is_too_small_is_the_sources_fault(
         (["detect", SCENE, "--model", "no-such-model"], exits.MODEL_OR_ENGINE),
         (["detect", SCENE, "--engine", "tensorrt"], exits.MODEL_OR_ENGINE),
         (["detect", SCENE, "--threshold", "7"], exits.USAGE),
+        (["detect", SCENE, "--conf", "7"], exits.USAGE),
         (["detect", SCENE, "--frames", "0"], exits.USAGE),
         (["detect", SCENE, "--every", "0"], exits.USAGE),
         (["detect", "synthetic://?colour=red"], exits.USAGE),
@@ -194,6 +256,16 @@ def test_eval_prints_a_table_and_writes_json_and_a_report(
     pytest.importorskip("matplotlib")
     assert main([*argv, "--report", str(tmp_path / "report")]) == 0
     assert (tmp_path / "report" / "report.html").stat().st_size > 0
+
+
+def test_two_data_sets_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = dataset(tmp_path / "a" / "toyset"), dataset(tmp_path / "b" / "toyset")
+    assert main(["eval", "--data", str(one), "--data", str(two), *FAST]) == exits.SOURCE
+    assert "rename one" in capsys.readouterr().err
+    argv = ["eval", "--data", str(one), "--data", f"{one}/", "--draws", "0", "--json", "-", *FAST]
+    assert main(argv) == 0
+    assert list(json.loads(capsys.readouterr().out)["sets"]) == ["toyset val"]
+    assert main(["eval", "--data", str(one), "--json", str(tmp_path), *FAST]) == exits.FAILURE
 
 
 def test_the_demo_judges_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
