@@ -9,7 +9,7 @@ from typing import Any
 
 from pitviper.sdk.errors import InputError
 
-__all__ = ["resolve_threshold"]
+__all__ = ["resolve_precision", "resolve_threshold"]
 
 _LOG = logging.getLogger("pitviper")
 
@@ -31,6 +31,10 @@ def resolve_threshold(threshold: float | None, others: dict[str, Any], call: str
             "imgsz= has no counterpart: frames are never resized, because a target of two pixels does not "
             "survive it. Leave it out; very large frames are tiled"
         )
+    if "half" in others:
+        raise InputError(
+            f"half= is decided when the detector is made, not in {call}; the argument is precision="
+        )
     if "conf" in others:
         if threshold is not None:
             raise InputError("threshold= and its alias conf= were both given; pass threshold only")
@@ -48,6 +52,24 @@ def resolve_threshold(threshold: float | None, others: dict[str, Any], call: str
     if not 0.0 <= value < 1.0:
         raise InputError(f"threshold must be a probability in [0, 1), got {value}; 0.5 is usual")
     return value
+
+
+def resolve_precision(precision: str, others: dict[str, Any]) -> str:
+    """The precision that was meant: ``half=True`` is ``fp16``, ``half=False`` is ``fp32``. Takes it out of ``others``.
+
+    Raises:
+        InputError: ``half`` is no bool, or both were given.
+    """
+    if "half" not in others:
+        return precision
+    half = others.pop("half")
+    if not isinstance(half, bool):
+        raise InputError(f"half must be True or False, got {half!r}; or pass precision= instead")
+    if precision != "auto":
+        raise InputError("precision= and its alias half= were both given; pass precision only")
+    meant = "fp16" if half else "fp32"
+    _note_once(f"half={half} is taken as precision={meant!r}")
+    return meant
 
 
 @functools.cache

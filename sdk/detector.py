@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pitviper.core.manifest import Manifest, Package, PackageError
-from pitviper.sdk.aliases import resolve_threshold
+from pitviper.sdk.aliases import resolve_precision, resolve_threshold
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.engines import Engine, EngineInfo, open_engine
 from pitviper.sdk.errors import InputError, ModelError
@@ -43,7 +43,7 @@ class Detector:
         engine: ``auto``, a name of `engines`, or an object that keeps the `Engine` protocol. An engine
             that is asked for by name runs or raises; what ``auto`` chose stands in `engine_info`.
         device: ``auto``, ``cpu``, or with the torch engine ``cuda`` or ``cuda:N``.
-        precision: ``auto`` or ``fp32``.
+        precision: ``auto`` or ``fp32``. ``half=`` is an alias; no engine of this version runs fp16.
         threshold: Probability in [0, 1) that a pixel has to exceed; None takes the model's operating point.
         max_targets: Most targets of one frame, those with the highest peaks; more set the flag ``truncated``.
         tile: When and how large frames are cut; see `Tiling`.
@@ -76,11 +76,9 @@ class Detector:
         warmup: bool | tuple[int, int] = True,
         **others: Any,
     ) -> None:
+        precision = resolve_precision(precision, others)
         given = resolve_threshold(threshold, others, "Detector")
-        if max_targets < 1:
-            raise InputError(f"max_targets must be at least 1, got {max_targets}")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, or None for the runtime's choice, got {threads}")
+        _check_settings(max_targets, threads, tile, warmup)
         self._package = model if isinstance(model, Package) else open_model(model)
         if given is None:
             given = _operating_point(self._package)
@@ -256,6 +254,25 @@ class Detector:
     def _detect_streamed(self, frame: Any, threshold: float, **values: Any) -> Detections:
         """`detect` for `Stream`: ``values`` are what the stream knows of the frame (its index, time, ...)."""
         return self._path.one(self._checked(frame), threshold, **values)
+
+
+def _check_settings(max_targets: object, threads: object, tile: object, warmup: object) -> None:
+    if not _positive(max_targets):
+        raise InputError(f"max_targets must be a whole number of at least 1, got {max_targets!r}")
+    if threads is not None and not _positive(threads):
+        raise InputError(
+            f"threads must be a whole number of at least 1, or None for the runtime's choice, got {threads!r}"
+        )
+    if tile is not None and not isinstance(tile, Tiling):
+        raise InputError(f"tile must be a Tiling or None, got {tile!r}; for example Tiling(side=1024)")
+    if isinstance(warmup, bool):
+        return
+    if not (isinstance(warmup, tuple) and len(warmup) == 2 and all(map(_positive, warmup))):
+        raise InputError(f"warmup must be True, False or the (H, W) of a frame, got {warmup!r}")
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _operating_point(package: Package) -> float:

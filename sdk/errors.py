@@ -39,7 +39,7 @@ class SourceTimeout(SourceError, TimeoutError):
 
 
 class SourceLost(SourceError):
-    """A live source that stopped and could not be recovered."""
+    """A source that stopped before its end: a live one that did not come back, or a file that is cut off or damaged."""
 
 
 class SinkError(SdkError, OSError):

@@ -217,8 +217,35 @@ def test_many_threads_get_what_one_gets(detector: sdk.Detector, plant: Plant) ->
 
 @pytest.mark.parametrize(
     "values",
-    [{"device": "cpu"}, {"max_targets": 0}, {"threads": 0}, {"threshold": 2.0}, {"imgsz": 640}, {"conf": -1}],
+    [
+        {"device": "cpu"},
+        {"max_targets": 0},
+        {"max_targets": 2.5},
+        {"max_targets": "4"},
+        {"threads": 0},
+        {"threads": "2"},
+        {"threshold": 2.0},
+        {"imgsz": 640},
+        {"conf": -1},
+        {"tile": 5},
+        {"warmup": (64,)},
+        {"warmup": 64},
+        {"half": 1},
+        {"half": True, "precision": "fp32"},
+    ],
 )
 def test_settings_out_of_range_are_refused(make_detector: Plant, values: dict[str, Any]) -> None:
     with pytest.raises(sdk.InputError):
         make_detector(**values)
+
+
+def test_half_is_an_alias_that_no_engine_offers_yet(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "pitviper"):
+        for _ in range(2):
+            with pytest.raises(sdk.EngineUnavailable, match="'fp16' is not offered"):
+                sdk.Detector("pit-n", half=True)
+    assert len([record for record in caplog.records if "half=True" in record.message]) <= 1
+    with sdk.Detector("pit-n", half=False, threads=1) as detector:
+        assert detector.engine_info.precision == "fp32"
+        with pytest.raises(sdk.InputError, match="precision="):
+            detector.detect(np.zeros((64, 64), np.uint16), half=True)
