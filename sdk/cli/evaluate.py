@@ -50,13 +50,14 @@ def run(args: argparse.Namespace) -> int:
     with options.make_detector(args) as detector:
         found = {f"{each.name} {each.split}": _judge(detector, each, args) for each in datasets}
         facts = _facts(detector, datasets)
+    # The table comes first: a full disk must not cost the numbers.
+    if args.json != "-":
+        print(format_table(found), flush=True)
     if args.json:
         sets = {name: evaluation.to_dict() for name, evaluation in found.items()}
         options.write_json(args.json, {"facts": facts, "sets": sets})
     if args.report:
         _report(found, args.report, facts)
-    if args.json != "-":
-        print(format_table(found))
     return exits.OK
 
 

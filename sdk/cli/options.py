@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def check_target(target: str | None) -> None:
     """Find out before the work, and not after it, that a file for `write_json` cannot be made.
 
     Raises:
-        SinkError: Its folder does not exist, or it is a folder itself.
+        SinkError: It is a folder or read-only, or its folder is or does not exist.
     """
     if target is None or target == "-":
         return
@@ -80,6 +81,8 @@ def check_target(target: str | None) -> None:
         raise SinkError(f"{target} cannot be written: it is a folder; name a file in it")
     if not path.parent.is_dir():
         raise SinkError(f"{target} cannot be written: the folder {path.parent} does not exist; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SinkError(f"{target} cannot be written: read-only, or not this user's; choose another place")
 
 
 def write_json(target: str, value: Any) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 from pitviper.sdk.errors import SourceError
-from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
 
 __all__ = ["ImageFiles", "find_images", "natural_key"]
 
@@ -89,7 +89,7 @@ class ImageFiles(Source):
                 image = read_frame(path)
             except ImageError as error:
                 done = f"; {index - self.skipped} of {len(self.files)} files were read before it"
-                hint = '; pass on_error="skip" to leave such files out' if len(self.files) > 1 else ""
+                hint = f"; {SKIP_HINT}" if len(self.files) > 1 and self._on_error != "skip" else ""
                 broken = SourceError(f"{error}{done if index else ''}{hint}")
                 broken.__cause__ = error
                 self._skip(str(path), broken)

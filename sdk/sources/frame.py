@@ -14,7 +14,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "FrameTime", "Source", "SourceInfo"]
+__all__ = ["SKIP_HINT", "Frame", "FrameTime", "Source", "SourceInfo"]
+
+SKIP_HINT = 'on_error="skip" (--on-error skip) leaves out what cannot be read'
 
 _LOG = logging.getLogger("pitviper.sources")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pitviper.sdk.errors import SourceError, SourceLost
-from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
 from pitviper.sdk.sources.planes import has_colour, to_plane
 
 if TYPE_CHECKING:
@@ -156,9 +156,10 @@ class VideoFile(Source):
 
     def _lost(self, index: int, reason: str) -> SourceLost:
         expected = f" of {self.info.count} expected" if self.info.count else ""
+        hint = "" if self._on_error == "skip" else f"; {SKIP_HINT}"
         return SourceLost(
             f"{self._path}: {index}{expected} frames were read, then: {reason}. The file is truncated or damaged; "
-            'copy it again, or pass on_error="skip" to leave out what cannot be read'
+            f"copy it again{hint}"
         )
 
     def _release(self) -> None:

@@ -265,7 +265,19 @@ def test_two_data_sets_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Ca
     argv = ["eval", "--data", str(one), "--data", f"{one}/", "--draws", "0", "--json", "-", *FAST]
     assert main(argv) == 0
     assert list(json.loads(capsys.readouterr().out)["sets"]) == ["toyset val"]
-    assert main(["eval", "--data", str(one), "--json", str(tmp_path), *FAST]) == exits.FAILURE
+
+
+def test_eval_keeps_its_numbers_when_a_file_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["eval", "--data", str(dataset(tmp_path / "toyset")), "--draws", "0", *FAST]
+    assert main([*argv, "--json", str(tmp_path)]) == exits.FAILURE
+    assert capsys.readouterr().out == ""
+    (tmp_path / "link").symlink_to("no/such/folder")
+    assert main([*argv, "--json", str(tmp_path / "link")]) == exits.FAILURE
+    captured = capsys.readouterr()
+    assert "IoU" in captured.out
+    assert "cannot be written" in captured.err
 
 
 def test_the_demo_judges_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,7 @@ def test_broken_image_in_the_middle(folder: Path, caplog: pytest.LogCaptureFixtu
     ]
     assert source.skipped == 1
     assert "f2.png" in caplog.text
+    assert "on_error" not in caplog.text
 
 
 @pytest.mark.parametrize(
