@@ -119,7 +119,7 @@ def to_supervision(detections: Detections) -> Any:
         supervision: Any = import_module("supervision")
     except ImportError as error:
         raise MissingExtra(
-            "to_supervision() needs the package supervision; pip install 'pitviper[viz]'"
+            f"to_supervision() needs the package supervision ({error}); pip install 'pitviper[viz]'"
         ) from error
     tracked = len(detections) > 0 and bool((detections.track_id >= 0).all())
     return supervision.Detections(
