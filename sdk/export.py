@@ -76,7 +76,7 @@ def export_model(detector: Detector, path: str | os.PathLike[str], *, format: st
 
     Args:
         detector: Detector that is running the model.
-        path: File to write; an existing one is replaced.
+        path: File to write, named after its format and outside the package; an existing one is replaced.
         format: One of `FORMATS`.
 
     Raises:
@@ -87,12 +87,19 @@ def export_model(detector: Detector, path: str | os.PathLike[str], *, format: st
     """
     if format not in FORMATS:
         raise InputError(f"export format {format!r} is not offered; this version writes {', '.join(FORMATS)}")
+    target = Path(path)
+    if target.suffix.lower() != f".{format}":
+        # The only thing that stands between a mistyped argument and a recording that is replaced by a model.
+        raise InputError(f"{target}: an export to {format} needs the suffix .{format}")
+    if target.resolve().parent == detector.package.path.resolve():
+        raise InputError(
+            f"{target}: lies in the package of the model, whose files are hashed; choose another place"
+        )
     try:
         content = detector.package.read(DETECTOR_ONNX)
     except PackageError as error:
         raise ModelError(str(error)) from error
     difference, targets, differing = _compare(detector, content)
-    target = Path(path)
     _write(target, content)
     record = file_record(content)
     return ExportReport(

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from pitviper.core.report import format_table
 
     options.check_target(args.json)
+    if args.draws < 0:
+        raise InputError(f"--draws must be at least 0 (no intervals), got {args.draws}")
     datasets = [open_dataset(folder, args.split) for folder in dict.fromkeys(args.data)]
     require_own_names(datasets)
     with options.make_detector(args) as detector:

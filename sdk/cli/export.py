@@ -19,7 +19,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Write the whole detector (raw counts in, probability map out) as one file and compare it with the "
         "running engine first.",
     )
-    parser.add_argument("output", metavar="OUTPUT", help="file to write, for example pit-s.onnx")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="file to write, for example pit-s.onnx; an existing one is replaced"
+    )
     parser.add_argument("--format", default="onnx", help="onnx (default: %(default)s)")
     parser.add_argument("--json", metavar="F|-", help="write the report as JSON")
     options.add_detector_options(parser)

@@ -171,6 +171,8 @@ def test_statistics_have_their_own_place(
         (["detect", "synthetic://?colour=red"], exits.USAGE),
         (["detect", SCENE, "--json", "no/such/folder/out"], exits.FAILURE),
         (["eval", "--data", "no-such-folder"], exits.SOURCE),
+        (["eval", "--data", "no-such-folder", "--draws", "-3"], exits.USAGE),
+        (["export", "clip.mp4"], exits.USAGE),
         (["demo", "unused", "--clutter", "lava"], exits.USAGE),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,22 @@ def test_another_network_in_the_file_is_caught_and_not_written(
 def test_what_cannot_be_written_is_said(detector: sdk.Detector, tmp_path: Path) -> None:
     with pytest.raises(sdk.SinkError, match="nowhere"):
         detector.export(tmp_path / "nowhere" / "out.onnx")
+    (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(sdk.SinkError, match="cannot be written"):
-        detector.export(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        detector.export(tmp_path / "folder.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.onnx"]
+
+
+def test_a_recording_or_a_file_of_the_package_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"precious")
+    shutil.copytree(sdk.open_model("pit-n").path, tmp_path / "mine")
+    with sdk.Detector(tmp_path / "mine", threads=1) as detector:
+        with pytest.raises(sdk.InputError, match=r"suffix \.onnx"):
+            detector.export(tmp_path / "clip.mp4")
+        with pytest.raises(sdk.InputError, match="package"):
+            detector.export(tmp_path / "mine" / "network.onnx")
+    assert (tmp_path / "clip.mp4").read_bytes() == b"precious"
+    sdk.open_model(tmp_path / "mine")
 
 
 def test_another_format_is_refused(detector: sdk.Detector, tmp_path: Path) -> None:
