@@ -42,7 +42,7 @@ class SupervisedConfig:
     data: tuple[str, ...] = ()
     synthetic: int = 0
     epochs: int = 220
-    crops: tuple[tuple[float, int], ...] = ((0.75, 128), (1.0, 192))
+    crops: tuple[tuple[float, int], ...] = ((0.75, 128), (0.85, 192), (1.0, 256))
     crops_per_frame: int = 1
     target_share: float = 0.6
     batch: int = 16
