@@ -47,6 +47,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         choices=("raise", "skip"),
         help="frames that cannot be read: end with exit code 3, or skip and count them (default: %(default)s)",
     )
+    group.add_argument(
+        "--source-option",
+        action="append",
+        default=[],
+        type=options.key_value,
+        metavar="KEY=VALUE",
+        help="FFmpeg's option for a camera or RTSP, such as input_format=gray16le; repeatable",
+    )
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
     options.add_detector_options(parser)
     parser.set_defaults(run=run)
@@ -61,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     from pitviper.sdk.sources import open_source
 
     with options.make_detector(args) as detector:
-        source = open_source(args.input, timeout_s=args.timeout, on_error=args.on_error)
+        source = open_source(
+            args.input,
+            timeout_s=args.timeout,
+            on_error=args.on_error,
+            options=dict(args.source_option),
+        )
         try:
             sinks = outputs.open_outputs(args, source.info.fps, source.files)
         except BaseException:

@@ -15,7 +15,7 @@ from pitviper.sdk.errors import SinkError
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
 
-__all__ = ["add_detector_options", "check_target", "make_detector", "size", "write_json"]
+__all__ = ["add_detector_options", "check_target", "key_value", "make_detector", "size", "write_json"]
 
 
 def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
@@ -66,6 +66,14 @@ def size(text: str) -> tuple[int, int]:
             f"{text!r} is no size such as 640x512 (width x height, at least 32x32)"
         )
     return int(height), int(width)
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """``KEY=VALUE`` as a pair."""
+    key, sign, value = text.partition("=")
+    if not key or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as input_format=gray16le")
+    return key, value
 
 
 def check_target(target: str | None) -> None:

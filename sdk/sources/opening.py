@@ -51,7 +51,7 @@ def open_source(
         on_error: What to do with a frame that cannot be read: `"raise"`, or `"skip"`, which counts it in
             `Source.skipped`, logs it and flags the next frame `after_gap`.
         live: Whether frames of an iterable or a function come at a camera's pace; None: only a function's do.
-        options: FFmpeg's options for cameras and RTSP.
+        options: FFmpeg's options for cameras and RTSP, refused for other sources.
 
     Raises:
         SourceError: It is missing, unreadable or holds no frames. SourceTimeout: it did not answer in time.
@@ -67,7 +67,16 @@ def open_source(
         spec = f"/dev/video{int(spec)}"
     if isinstance(spec, (str, os.PathLike)):
         return _open_text(os.fspath(spec), timeout_s=timeout_s, on_error=on_error, options=options)
+    _refuse_options(options)
     return _open_object(spec, on_error=on_error, live=live)
+
+
+def _refuse_options(options: Mapping[str, str] | None) -> None:
+    if options:
+        names = ", ".join(options)
+        raise InputError(
+            f"options ({names}) are for cameras and rtsp:// only; leave them out for this source"
+        )
 
 
 def _open_object(spec: Any, *, on_error: str, live: bool | None) -> Source:
@@ -93,6 +102,7 @@ def _open_text(text: str, *, timeout_s: float, on_error: str, options: Mapping[s
         raise InputError(f"an empty path is no source; pass {_ACCEPTED}")
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme == "synthetic":
+        _refuse_options(options)
         return SyntheticSource(Scene(parse_scene(text)))
     if scheme in ("rtsp", "rtsps"):
         return open_rtsp(text, timeout_s=timeout_s, options=options)
@@ -108,6 +118,7 @@ def _open_text(text: str, *, timeout_s: float, on_error: str, options: Mapping[s
         text = f"/dev/video{text}"
     if re.fullmatch(r"/dev/video\d+", text):
         return open_camera(text, timeout_s=timeout_s, options=options)
+    _refuse_options(options)
     return _open_path(text, on_error=on_error)
 
 

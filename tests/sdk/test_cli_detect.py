@@ -97,6 +97,22 @@ def test_a_frame_that_is_too_small_is_the_sources_fault(
     assert len(lines((tmp_path / "out").read_text())) == 3
 
 
+def test_options_reach_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def camera(spec: str, **values: Any) -> None:
+        given.append((spec, values["options"]))
+        raise sdk.SourceError("no camera in a test")
+
+    monkeypatch.setattr("pitviper.sdk.sources.open_source", camera)
+    chosen = ["--source-option", "input_format=gray16le", "--source-option", "framerate=9"]
+    assert main(["detect", "/dev/video0", *chosen, *FAST]) == exits.SOURCE
+    assert given == [("/dev/video0", {"input_format": "gray16le", "framerate": "9"})]
+    with pytest.raises(SystemExit) as caught:
+        main(["detect", "/dev/video0", "--source-option", "gray16le"])
+    assert caught.value.code == exits.USAGE
+
+
 @pytest.mark.parametrize("link", ["same", "symbolic", "hard"])
 @pytest.mark.parametrize("option", ["OUTPUT", "--json", "--stats", "--log-file"])
 def test_the_input_is_never_written_over(

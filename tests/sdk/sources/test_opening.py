@@ -172,3 +172,9 @@ def test_import_starts_no_thread_and_loads_no_decoder() -> None:
         "assert threading.active_count() == 1; assert 'av' not in sys.modules and 'torch' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("spec", ["synthetic://sky", "missing.png", np.zeros((2, 64, 64), np.uint8)])
+def test_options_of_a_camera_are_not_ignored_elsewhere(spec: Any) -> None:
+    with pytest.raises(sdk.InputError, match="framerate"):
+        open_source(spec, options={"framerate": "9"})
