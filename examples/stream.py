@@ -17,7 +17,8 @@ from pitviper.sdk.sources import open_source
 def main(source: str = "synthetic://cloud?frames=40", video: str | None = None) -> None:
     """Print one line a frame, and the counts at the end; Ctrl-C ends with complete outputs."""
     with sdk.Detector() as detector, open_source(source) as frames:
-        with detector.stream(frames, sinks=open_sinks(video=video, fps=frames.info.fps)) as stream:
+        sinks = open_sinks(video=video, fps=frames.info.fps, keep=frames.files)
+        with detector.stream(frames, sinks=sinks) as stream:
             try:
                 for found in stream:
                     places = "  ".join(
