@@ -36,7 +36,7 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
 
     Raises:
         SinkError: An output cannot be opened, or is an input or another output.
-        InputError: Both JSON lines and statistics would go to stdout.
+        InputError: What cannot go to stdout would, or both JSON lines and statistics would.
     """
     from pitviper.sdk.sinks import open_sinks, opening
 
@@ -49,6 +49,11 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
     }
     if not any(chosen.values()):
         chosen["json"] = "-"
+    for name in ("video", "masks", "coco", "mot"):
+        if chosen[name] == "-":
+            raise InputError(
+                f"the output {name} cannot go to stdout; give it a path (JSON lines can: --json -)"
+            )
     if args.stats == "-" and chosen["json"] == "-":
         raise InputError("JSON lines and --stats would both go to stdout; give one of them a file")
     others = {"stats": args.stats, "log": args.log_file}

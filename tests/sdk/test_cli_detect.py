@@ -161,6 +161,8 @@ def test_what_is_replaced_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("options", "code"),
     [
         (["--stats", "-"], exits.USAGE),
+        (["--mot", "-"], exits.USAGE),
+        (["--masks", "-"], exits.USAGE),
         (["--json", "one", "--stats", "one"], exits.FAILURE),
         (["--stats", "no/such/folder"], exits.FAILURE),
         (["--stats", "."], exits.FAILURE),
