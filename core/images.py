@@ -79,6 +79,6 @@ def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) ->
             return luma
         raise ImageError(
             f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
-            'or, if it is a gray picture whose planes differ a little, pass the array of read_frame(path, colour="luma")'
+            'or, if it is a gray picture whose planes differ a little, pass the array read_frame(path, colour="luma")'
         )
     raise ImageError(f"{path}: image mode {mode} is not supported; save it as 8- or 16-bit gray")

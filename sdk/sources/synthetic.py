@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -38,13 +39,17 @@ def parse_scene(uri: str) -> SceneConfig:
     are written with a comma (`snr=5,20`); `frames=none` is endless.
 
     Raises:
-        InputError: An unknown key, or a value that does not fit.
+        InputError: An unknown or repeated key, or a value that does not fit.
     """
     parts = urlsplit(uri)
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
     place = (parts.netloc + parts.path).strip("/")
     if place:
-        given.setdefault("clutter", place)
+        pairs.append(("clutter", place))
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise InputError(f"{uri}: {twice} is given twice; give it once")
     known = {item.name: item for item in dataclasses.fields(SceneConfig)}
     values: dict[str, Any] = {}
     for key, text in given.items():

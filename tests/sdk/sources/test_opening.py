@@ -91,6 +91,8 @@ def test_synthetic_uri_equals_the_scene() -> None:
         ("synthetic://?width=x", "width=x"),
         ("synthetic://?snr=3", "LOW,HIGH"),
         ("synthetic://fog", "clutter must be one of"),
+        ("synthetic://?seed=1&seed=2", "seed is given twice"),
+        ("synthetic://sea?clutter=sky", "clutter is given twice"),
         ("", "empty path"),
         (None, "None is no source"),
         (True, "True is no source"),
