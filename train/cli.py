@@ -9,9 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from pitviper.train.run import Hardware
 
 _FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
 
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; go on with the same command and --resume", file=sys.stderr)
         return _INTERRUPTED
-    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"pitviper-train: {error}", file=sys.stderr)
         return _FAILURE
     return result
@@ -34,20 +37,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pitviper-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     supervised = commands.add_parser("supervised", help="full supervision from masks")
-    supervised.add_argument("--out", type=Path, required=True, help="run folder")
-    supervised.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    supervised.add_argument("--config", type=Path, help="JSON file of settings; options override it")
-    _add_settings(supervised)
-    supervised.add_argument("--accelerator", default="auto", help="cpu, cuda, auto (default)")
-    supervised.add_argument("--devices", default="auto", help="number of processes or devices")
-    supervised.add_argument(
-        "--precision", default="bf16-mixed", help="32-true, bf16-mixed (default), 16-mixed"
-    )
-    supervised.add_argument(
-        "--threads", type=int, default=0, help="CPU threads per process (0: torch decides)"
-    )
-    supervised.add_argument("--workers", type=int, default=0, help="loader processes")
+    _add_recipe(supervised, SupervisedConfig)
     supervised.set_defaults(run=_supervised)
+    fdep = commands.add_parser("fdep", help="full supervision with a frozen foundation model in training")
+    _add_recipe(fdep, FDEPConfig)
+    fdep.add_argument(
+        "--download", action="store_true", help="allow fetching the foundation model from the hub"
+    )
+    fdep.set_defaults(run=_fdep)
     package = commands.add_parser(
         "package", help="weights package (ONNX, safetensors, manifest) from a finished run"
     )
@@ -66,17 +63,38 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--weights", choices=("best", "last"), default="best", help="best on val, or last epoch"
     )
+    report.add_argument(
+        "--branch",
+        choices=("light", "main"),
+        default="light",
+        help="of an fdep run; main with --weights last",
+    )
     report.set_defaults(run=_report)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--config", type=Path, help="JSON file of settings; options override it")
+    _add_settings(parser, config)
+    parser.add_argument("--accelerator", default="auto", help="cpu, cuda, auto (default)")
+    parser.add_argument("--devices", default="auto", help="number of processes or devices")
+    parser.add_argument("--precision", default="bf16-mixed", help="32-true, bf16-mixed (default), 16-mixed")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads per process (0: torch decides)")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.set_defaults(config_type=config)
+
+
+def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
     """One option per plain field of the config; nested ones come from --config."""
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
-    for entry in fields(SupervisedConfig):
+    for entry in fields(config):
         option = "--" + entry.name.replace("_", "-")
         if entry.name == "data":
             parser.add_argument(option, action="append", metavar="FOLDER", help="data set folder; repeatable")
+        elif entry.name == "levels":
+            parser.add_argument(option, type=_levels, metavar="N,N,...", help="default: four equally spaced")
         elif entry.type in kinds:
             kind = kinds[str(entry.type)]
             parser.add_argument(
@@ -84,7 +102,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             )
 
 
-def read_config(options: argparse.Namespace) -> SupervisedConfig:
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"levels are block numbers such as 3,6,9,12, got {text!r}"
+        ) from error
+
+
+def read_config(options: argparse.Namespace) -> TrainingConfig:
     """Settings from --config, overridden by the options that were given."""
     values: dict[str, Any] = {}
     if options.config:
@@ -92,19 +119,38 @@ def read_config(options: argparse.Namespace) -> SupervisedConfig:
             values = json.loads(options.config.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{options.config}: not valid JSON ({error})") from error
-    given = {f.name: getattr(options, f.name, None) for f in fields(SupervisedConfig)}
-    return SupervisedConfig.from_dict(values | {k: v for k, v in given.items() if v is not None})
+    given = {f.name: getattr(options, f.name, None) for f in fields(options.config_type)}
+    config: TrainingConfig = options.config_type.from_dict(
+        values | {k: v for k, v in given.items() if v is not None}
+    )
+    return config
 
 
 def _supervised(options: argparse.Namespace) -> int:
-    from pitviper.train.run import Hardware, train_supervised
+    from pitviper.train.run import train_supervised
 
-    hardware = Hardware(
-        options.accelerator, options.devices, options.precision, options.threads, options.workers
-    )
-    train_supervised(read_config(options), options.out, hardware=hardware, resume=options.resume)
+    config = read_config(options)
+    assert isinstance(config, SupervisedConfig)
+    train_supervised(config, options.out, hardware=_hardware(options), resume=options.resume)
     print(options.out)
     return 0
+
+
+def _fdep(options: argparse.Namespace) -> int:
+    from pitviper.train.run import train_fdep
+
+    config = read_config(options)
+    assert isinstance(config, FDEPConfig)
+    hardware = _hardware(options)
+    train_fdep(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
+    print(options.out)
+    return 0
+
+
+def _hardware(options: argparse.Namespace) -> Hardware:
+    from pitviper.train.run import Hardware
+
+    return Hardware(options.accelerator, options.devices, options.precision, options.threads, options.workers)
 
 
 def _package(options: argparse.Namespace) -> int:
@@ -125,7 +171,7 @@ def _package(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from pitviper.train.report import report_run
 
-    print(report_run(options.folder, options.output, which=options.weights))
+    print(report_run(options.folder, options.output, which=options.weights, branch=options.branch))
     return 0
 
 

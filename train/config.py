@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from pitviper.train.data.augment import AugmentConfig
 
+Config = TypeVar("Config", bound="TrainingConfig")
+
+STATISTICS = ("separate", "shared", "joint")
+_TUPLES: dict[str, type] = {"data": str, "crops": tuple, "levels": int}
+
 
 @dataclass(frozen=True)
-class SupervisedConfig:
-    """Full supervision from masks. The defaults are what the shipped models were trained with.
+class TrainingConfig:
+    """What every recipe that learns from masks has. The defaults are what the shipped models were trained with.
 
     Attributes:
         model: Name in ``core.models.list_models()``.
@@ -37,6 +42,8 @@ class SupervisedConfig:
         plain_share: Share of the run, at its end, without warps and sensor effects: turns and flips only, so that the
             network ends on frames as they are.
     """
+
+    recipe: ClassVar[str]
 
     model: str = "pit-s"
     data: tuple[str, ...] = ()
@@ -78,22 +85,79 @@ class SupervisedConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SupervisedConfig:
+    def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
         """Read the mapping of ``to_dict``; an unknown key raises ``ValueError``."""
         _refuse_unknown(cls, values, "setting")
         values = dict(values)
         if "augmentation" in values and not isinstance(values["augmentation"], AugmentConfig):
             _refuse_unknown(AugmentConfig, values["augmentation"], "setting of augmentation")
             values["augmentation"] = AugmentConfig(**values["augmentation"])
-        for name, inner in (("data", str), ("crops", tuple)):
+        for name, inner in _TUPLES.items():
             if name in values:
                 values[name] = tuple(inner(v) for v in values[name])
         return cls(**values)
 
 
-def _refuse_unknown(
-    config: type[SupervisedConfig | AugmentConfig], values: dict[str, Any], what: str
-) -> None:
+@dataclass(frozen=True)
+class SupervisedConfig(TrainingConfig):
+    """Full supervision from masks, by the network alone."""
+
+    recipe: ClassVar[str] = "supervised"
+
+
+@dataclass(frozen=True)
+class FDEPConfig(TrainingConfig):
+    """FDEP (arXiv 2512.05511): a frozen foundation model in training, the plain network at the end.
+
+    Attributes:
+        vfm: Foundation model: a timm name, or with ``vfm_weights`` nothing; ``"tiny-random"`` for dry runs and
+            ``"random:NAME"`` for a timm architecture with random weights, both drawn from ``seed``.
+        vfm_weights: Local file of its weights.
+        levels: Blocks whose outputs are fused, rising; empty for four equally spaced ones.
+        samf_style: Of ``core.modules.samf.SAMF``.
+        light_weight: Weight of the light branch's loss beside the main branch's.
+        distillation: Weight of the explicit distillation from the main to the light branch; the paper has none.
+        statistics: Running statistics of the decoder's batch norms. "separate": each branch has its own, the
+            network those of the light one. "shared": both branches update one set, main first. "joint": both are
+            decoded as one batch, whose statistics they share.
+    """
+
+    recipe: ClassVar[str] = "fdep"
+
+    vfm: str = ""
+    vfm_weights: str = ""
+    levels: tuple[int, ...] = ()
+    samf_style: str = "identity"
+    light_weight: float = 1.0
+    distillation: float = 0.0
+    statistics: str = "separate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.statistics not in STATISTICS:
+            raise ValueError(f"statistics must be one of {', '.join(STATISTICS)}, got {self.statistics!r}")
+        if self.light_weight <= 0.0 or self.distillation < 0.0:
+            raise ValueError(
+                "light_weight must be above 0, since the light branch is what is kept, and distillation at least 0; "
+                f"got {self.light_weight} and {self.distillation}"
+            )
+
+
+RECIPES: dict[str, type[TrainingConfig]] = {c.recipe: c for c in (SupervisedConfig, FDEPConfig)}
+"""Settings by the name of the recipe, which is also the name of the command."""
+
+
+def stored_config(summary: dict[str, Any]) -> TrainingConfig:
+    """Settings of a run from its ``run.json`` or checkpoint; one that names no recipe is supervised."""
+    return RECIPES[recipe_of(summary)].from_dict(summary["config"])
+
+
+def recipe_of(summary: dict[str, Any]) -> str:
+    """Name of the recipe in a ``run.json`` or checkpoint; files from before there were two name none."""
+    return str(summary.get("recipe", SupervisedConfig.recipe))
+
+
+def _refuse_unknown(config: type[TrainingConfig | AugmentConfig], values: dict[str, Any], what: str) -> None:
     known = {f.name for f in fields(config)}
     unknown = sorted(set(values) - known)
     if unknown:

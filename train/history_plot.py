@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pitviper.core.report import MissingMatplotlib
 from pitviper.core.report.plots import COLOURS
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import TrainingConfig
 from pitviper.train.loop import learning_rate
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PERCENT = {"iou": ("IoU", "-"), "niou": ("nIoU", ":"), "pd": ("Pd", "--")}
 
 
 def plot_history(
-    history: Sequence[dict[str, Any]], config: SupervisedConfig, *, chosen: int, dpi: int = 110
+    history: Sequence[dict[str, Any]], config: TrainingConfig, *, chosen: int, dpi: int = 110
 ) -> bytes:
     """Draw the records of ``run.json`` into one PNG of 12 x 7.4 inches.
 
@@ -73,7 +73,7 @@ def _losses(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
     panel.set_ylim(bottom=0)
 
 
-def _learning_rate(panel: Axes, config: SupervisedConfig) -> None:
+def _learning_rate(panel: Axes, config: TrainingConfig) -> None:
     steps = max(config.epochs, 200)
     along = [i / steps for i in range(steps + 1)]
     panel.plot(

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from pitviper.core.models import DetectorNetwork
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.state import load_checkpoint, save_checkpoint
@@ -46,7 +46,7 @@ class TrainingRun:
     task: nn.Module
     average: AveragedModel
     optimizer: torch.optim.Optimizer
-    config: SupervisedConfig
+    config: TrainingConfig
     folder: Path
     history: list[dict[str, Any]]
     epoch: int = 0
@@ -60,13 +60,13 @@ class TrainingRun:
 
 
 def start(
-    fabric: Fabric, task: nn.Module, config: SupervisedConfig, folder: Path, *, resume: bool = False
+    fabric: Fabric, task: nn.Module, config: TrainingConfig, folder: Path, *, resume: bool = False
 ) -> TrainingRun:
     """Make the optimiser and the averaged weights, or take them from the folder's checkpoint.
 
     Raises:
         FileExistsError: The folder holds a checkpoint and ``resume`` is False.
-        ValueError: ``resume`` with other settings than the checkpoint's; the message names them.
+        ValueError: ``resume`` with another recipe or other settings than the checkpoint's; the message names them.
     """
     if not resume and (folder / "checkpoint.safetensors").exists():
         raise FileExistsError(
@@ -78,10 +78,14 @@ def start(
     optimizer = torch.optim.AdamW(_groups(task, config.weight_decay), lr=config.lr)
     run = TrainingRun(fabric, task, average, optimizer, config, folder, [])
     if resume:
-        numbers = load_checkpoint(folder, modules={"task": task, "average": average}, optimizer=optimizer)
+        numbers = load_checkpoint(
+            folder,
+            modules={"task": task, "average": average},
+            optimizer=optimizer,
+            check=lambda numbers: _require_same(numbers, config),
+        )
         if numbers is None:
             raise FileNotFoundError(f"{folder} holds no checkpoint to resume from; leave --resume out")
-        _require_same(numbers["config"], config.to_dict())
         run.epoch, run.history = numbers["epoch"], numbers["history"]
     wrapped, optimizer = fabric.setup(task, optimizer)
     run.task, run.optimizer = wrapped, optimizer
@@ -124,7 +128,7 @@ def fit(
         fabric.barrier()
 
 
-def learning_rate(config: SupervisedConfig, progress: float) -> float:
+def learning_rate(config: TrainingConfig, progress: float) -> float:
     """Linear warm-up, then a cosine to 1 % of the peak; ``progress`` in [0, 1]."""
     if progress < config.warmup:
         return config.lr * max(progress / config.warmup, 1e-3)
@@ -214,14 +218,17 @@ def _unwrapped(task: nn.Module) -> nn.Module:
 
 
 def _save(run: TrainingRun) -> None:
-    numbers = {"epoch": run.epoch, "history": run.history, "config": run.config.to_dict()}
+    numbers = {"epoch": run.epoch, "history": run.history, "recipe": run.config.recipe}
+    numbers["config"] = run.config.to_dict()
     modules = {"task": _unwrapped(run.task), "average": run.average}
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
     save_checkpoint(run.folder, modules=modules, optimizer=optimizer, numbers=numbers)
 
 
-def _require_same(saved: dict[str, Any], given: dict[str, Any]) -> None:
-    saved = SupervisedConfig.from_dict(saved).to_dict()
+def _require_same(numbers: dict[str, Any], config: TrainingConfig) -> None:
+    if recipe_of(numbers) != config.recipe:
+        raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
+    saved, given = type(config).from_dict(numbers["config"]).to_dict(), config.to_dict()
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")

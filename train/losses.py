@@ -45,3 +45,18 @@ def hard_bce_loss(logits: Tensor, target: Tensor, *, keep: float = 0.5) -> Tenso
         return losses.mean()
     limit = losses.detach().kthvalue(skipped + 1).values
     return losses[losses >= limit].mean()
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -> Tensor:
+    """Mean over pixels and images of (sigmoid(z_s / T) - sigmoid(z_t / T))^2.
+
+    The term of "Learning with Semantic Priors" (arXiv 2605.14346), without the factor T^2. T flattens the sigmoid, so
+    the value is small wherever both branches say "no target": it needs a weight far above 1 to be felt.
+
+    Args:
+        student: z_s, logits [B, 1, H, W].
+        teacher: z_t, logits of the same shape; detach them where the teacher is not to learn from it.
+        temperature: T.
+    """
+    difference = torch.sigmoid(student.float() / temperature) - torch.sigmoid(teacher.float() / temperature)
+    return difference.square().mean()

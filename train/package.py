@@ -16,6 +16,7 @@ from pitviper.core.manifest import Manifest, OperatingPoint, Package
 from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
+from pitviper.train.config import TrainingConfig, stored_config
 from pitviper.train.run import load_run, open_splits
 from pitviper.train.validate import predictor
 
@@ -39,13 +40,13 @@ def package_run(
         commit: Commit of the code that trained the run.
     """
     network, summary = load_run(folder, which)
-    config = summary["config"]
-    _, val_sets = open_splits(tuple(config["data"]))
+    config = stored_config(summary)
+    _, val_sets = open_splits(config.data)
     predicted = {d.name: _predict(network, d) for d in val_sets}
     metrics = {d.name: _describe(d, predicted[d.name]) for d in val_sets}
     manifest = Manifest(
-        name=config["model"],
-        architecture=describe_architecture(config["model"], network),
+        name=config.model,
+        architecture=describe_architecture(config.model, network),
         normalisation="",
         stride=0,
         operating_points=operating_points(predicted),
@@ -53,9 +54,10 @@ def package_run(
         training={
             "command": training_command(config),
             "commit": commit,
-            "config": {k: v for k, v in config.items() if k != "data"},
+            "config": _settings(summary["config"]),
             "weights": f"{which} epoch: "
             + ("highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last"),
+            **{key: summary[key] for key in ("vfm",) if key in summary},
         },
         data=tuple(summary["data"]),
         licence=licence,
@@ -95,9 +97,17 @@ def _measure(pairs: Sequence[Pair], *, threshold: float = 0.5, curves: bool = Fa
     return metrics.compute()
 
 
-def training_command(config: dict[str, Any]) -> str:
-    """The command that repeats a run from the manifest's ``config``, saved as config.json; data folders by name."""
-    parts = ["pitviper-train", "supervised", "--config", "config.json", "--model", config["model"]]
-    for root in config["data"]:
+def training_command(config: TrainingConfig) -> str:
+    """The command that repeats a run from the manifest's ``config``, saved as config.json; folders by name."""
+    parts = ["pitviper-train", config.recipe, "--config", "config.json", "--model", config.model]
+    for root in config.data:
         parts += ["--data", Path(root).name]
-    return shlex.join([*parts, "--seed", str(config["seed"])])
+    return shlex.join([*parts, "--seed", str(config.seed)])
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest keeps of the settings: no path of the machine that trained."""
+    kept = {key: value for key, value in config.items() if key != "data"}
+    if kept.get("vfm_weights"):
+        kept["vfm_weights"] = Path(kept["vfm_weights"]).name
+    return kept

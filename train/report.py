@@ -13,30 +13,34 @@ from pitviper.core.datasets import Dataset, DatasetError
 from pitviper.core.evaluation import Evaluation, evaluate
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.report import write_report
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import TrainingConfig, stored_config
 from pitviper.train.history_plot import plot_history
-from pitviper.train.run import BEST, load_run, open_splits
+from pitviper.train.run import BEST, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
 
 
-def report_run(folder: Path, output: Path, which: str = "best") -> Path:
+def report_run(folder: Path, output: Path, which: str = "best", *, branch: str = "light") -> Path:
     """Evaluate the kept weights of a run on its val splits and write ``report.html`` with its pictures.
 
     Args:
         folder: Finished run folder.
         output: Folder to make; files of an earlier report in it are overwritten.
         which: ``"best"`` (chosen on the val splits) or ``"last"``.
+        branch: ``"light"``, the network that is kept, or ``"main"`` of an FDEP run, of which only the last is kept.
 
     Returns:
         Path of ``report.html``. Beside it lie ``training.png`` and what ``core.report.write_report`` writes.
 
     Raises:
+        ValueError: ``branch`` "main" of a run that has none, or with ``which`` "best".
         FileNotFoundError: The run is not finished, or kept no such weights.
         DatasetError: The run has no val split, or its data is no longer where it was.
         MissingMatplotlib: matplotlib is not installed.
     """
-    network, summary = load_run(folder, which)
-    config = SupervisedConfig.from_dict(summary["config"])
+    if branch == "main" and which != "last":
+        raise ValueError("of the main branch only the last epoch is kept; add --weights last")
+    network, summary = load_main_branch(folder) if branch == "main" else load_run(folder, which)
+    config = stored_config(summary)
     val_sets = open_splits(config.data)[1]
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
@@ -48,7 +52,9 @@ def report_run(folder: Path, output: Path, which: str = "best") -> Path:
         evaluations,
         output,
         title=f"{config.model}: training run {folder.resolve().name}",
-        facts=_facts(network, summary, val_sets, f"{which}, epoch {epoch} of {config.epochs}"),
+        facts=_recipe_facts(summary, branch)
+        | _facts(network, config, summary, f"{which}, epoch {epoch} of {config.epochs}")
+        | {f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
         figures={"Training": curves},
     ).page
     (output / "training.png").write_bytes(curves)
@@ -66,9 +72,8 @@ def _evaluate(network: DetectorNetwork, dataset: Dataset) -> Evaluation:
 
 
 def _facts(
-    network: DetectorNetwork, summary: dict[str, Any], val_sets: list[Dataset], weights: str
+    network: DetectorNetwork, config: TrainingConfig, summary: dict[str, Any], weights: str
 ) -> dict[str, str]:
-    config = SupervisedConfig.from_dict(summary["config"])
     parameters = sum(p.numel() for p in network.parameters())
     sides = [f"{side} px" for _, side in config.crops]
     until = [f" to {share:.0%} of the run" if share < 1 else "" for share, _ in config.crops]
@@ -82,5 +87,12 @@ def _facts(
         "Trained on": ", ".join(sets),
         "Settings": f"{config.epochs} epochs, batch {config.batch}, AdamW lr {config.lr:g} with cosine, "
         f"EMA {config.ema:g}, crops of {crops}, seed {config.seed}",
-        **{f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
     }
+
+
+def _recipe_facts(summary: dict[str, Any], branch: str) -> dict[str, str]:
+    if "vfm" not in summary:
+        return {}
+    vfm = summary["vfm"]
+    levels = ", ".join(str(level) for level in vfm["levels"])
+    return {"Recipe": f"fdep with {vfm['name']}, levels {levels}; {branch} branch"}

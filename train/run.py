@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One supervised run from settings to a run folder: data, network, loop, logs, the last and the best weights."""
+"""One run of any recipe from settings to a run folder: data, network, loop, logs, the last and the best weights."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from torch import nn
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.train import loop
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.store import StoredFrame, load_frames, make_frame
+from pitviper.train.foundation import describe_vfm, open_vfm
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
+from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.supervised import SupervisedTask
+from pitviper.train.state import load_module
 from pitviper.train.validate import Metrics, selection_score, validate
 
 BEST = "best.safetensors"
@@ -49,10 +53,56 @@ def train_supervised(
         DatasetError: No data, or a broken file.
         ValueError, FileExistsError: As in ``loop.start``.
     """
+    _require_data(config)
+    return _train(
+        config, folder, lambda network: SupervisedTask(network, config), hardware=hardware, resume=resume
+    )
+
+
+def train_fdep(
+    config: FDEPConfig,
+    folder: Path,
+    *,
+    hardware: Hardware | None = None,
+    resume: bool = False,
+    download: bool = False,
+) -> Path:
+    """Train both branches, and leave what ``train_supervised`` leaves: the weights are those of the light branch.
+
+    ``download`` allows fetching the foundation model's weights from the hub into its cache.
+
+    Raises:
+        DatasetError, ValueError, FileExistsError: As in ``train_supervised``.
+        ValueError, FileNotFoundError, ImportError: No such foundation model; as in ``foundation.open_vfm``.
+    """
+    _require_data(config)
+    vfm = open_vfm(config, download=download)
+    return _train(
+        config,
+        folder,
+        lambda network: FDEPTask(network, vfm, config),
+        hardware=hardware,
+        resume=resume,
+        facts={"vfm": describe_vfm(config, vfm)},
+    )
+
+
+def _require_data(config: TrainingConfig) -> None:
     if not config.data and not config.synthetic:
         raise DatasetError(
             "no training data: pass --data FOLDER (several times for several sets) or --synthetic N"
         )
+
+
+def _train(
+    config: TrainingConfig,
+    folder: Path,
+    make_task: Callable[[DetectorNetwork], nn.Module],
+    *,
+    hardware: Hardware | None,
+    resume: bool,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
     hardware = hardware or Hardware()
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
@@ -65,7 +115,7 @@ def train_supervised(
     held_out = {d.name: load_frames([d]) for d in val_sets}
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = loop.start(fabric, SupervisedTask(network, config), config, folder, resume=resume)
+    run = loop.start(fabric, make_task(network), config, folder, resume=resume)
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
         _say(
@@ -87,10 +137,12 @@ def train_supervised(
     if fabric.is_global_zero:
         _save_weights(run.network, folder / LAST)
         summary = {
+            "recipe": config.recipe,
             "config": config.to_dict(),
             "data": [describe_set(d) for d in train_sets],
             "validation": [describe_set(d) for d in val_sets],
             "history": run.history,
+            **(facts or {}),
         }
         # It marks the run as finished, so it appears whole or not at all.
         partial = folder / f"{SUMMARY}.partial"
@@ -138,12 +190,7 @@ def synthetic_frames(count: int, seed: int) -> list[StoredFrame]:
 
 def load_run(folder: Path, which: str) -> tuple[DetectorNetwork, dict[str, Any]]:
     """The network that a finished run kept, and the run's summary; ``which`` is ``"best"`` or ``"last"``."""
-    summary_path = folder / SUMMARY
-    if not summary_path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no {SUMMARY}: the run is not finished; resume it with --resume"
-        )
-    summary: dict[str, Any] = json.loads(summary_path.read_text())
+    summary = _read_summary(folder)
     weights = folder / (BEST if which == "best" else LAST)
     if not weights.is_file():
         raise FileNotFoundError(
@@ -153,6 +200,38 @@ def load_run(folder: Path, which: str) -> tuple[DetectorNetwork, dict[str, Any]]
     network = create_model(summary["config"]["model"])
     network.load_state_dict(load_file(weights))
     return network.eval(), summary
+
+
+def load_main_branch(folder: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
+    """The main branch of a finished FDEP run after its last epoch, averaged, and the run's summary.
+
+    It comes from the checkpoint, since the kept weights hold the light branch alone, and needs the foundation model.
+
+    Raises:
+        ValueError: Not a run of ``fdep``, or the foundation model's file is not the one it was trained with.
+        FileNotFoundError: The run is not finished, or the checkpoint or the foundation model is gone.
+    """
+    summary = _read_summary(folder)
+    config = stored_config(summary)
+    if not isinstance(config, FDEPConfig):
+        raise ValueError(f"{folder} is a run of {config.recipe!r}; only fdep has a main branch")
+    vfm = open_vfm(config)
+    found, trained = describe_vfm(config, vfm).get("sha256"), summary["vfm"].get("sha256")
+    if found != trained:
+        raise ValueError(f"{config.vfm_weights} has SHA-256 {found}; the run was trained with {trained}")
+    task = FDEPTask(create_model(config.model), vfm, config)
+    load_module(folder, "average", task, inner="module.")
+    return task.main_branch().eval(), summary
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {SUMMARY}: the run is not finished; resume it with --resume"
+        )
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
 
 
 def describe_set(dataset: Dataset) -> dict[str, Any]:
@@ -169,6 +248,8 @@ def _save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    foreign = [name for name in tensors if name.startswith(("samf", "vfm", "main_statistics"))]
+    assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
     save_file(tensors, partial, metadata=metadata)
     os.replace(partial, path)
 

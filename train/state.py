@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,21 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, *, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+    folder: Path,
+    *,
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    check: Callable[[dict[str, Any]], None] = lambda numbers: None,
 ) -> dict[str, Any] | None:
-    """Restore what ``save_checkpoint`` wrote and return its numbers, or None when the folder holds none."""
+    """Restore what ``save_checkpoint`` wrote and return its numbers, or None when the folder holds none.
+
+    ``check`` gets the numbers before anything is restored, and raises where the checkpoint is of another run.
+    """
     path = folder / _FILE
     if not path.is_file():
         return None
+    numbers = read_numbers(path)
+    check(numbers)
     tensors = load_file(path)
     for name, module in modules.items():
         module.load_state_dict(
@@ -59,7 +69,21 @@ def load_checkpoint(
             _, index, field = key.split("/")
             state.setdefault(int(index), {})[field] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return read_numbers(path)
+    return numbers
+
+
+def load_module(folder: Path, name: str, module: nn.Module, *, inner: str = "") -> None:
+    """Restore one module of a checkpoint alone; ``inner`` names a part of what was saved, with its last dot.
+
+    Raises:
+        FileNotFoundError: The folder holds no checkpoint.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {_FILE}, which alone keeps what only training needs")
+    prefix = f"{name}/{inner}"
+    found = {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}
+    module.load_state_dict(found)
 
 
 def read_numbers(path: Path) -> dict[str, Any]:

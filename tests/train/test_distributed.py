@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -34,12 +35,13 @@ if __name__ == "__main__":
 """
 
 
-def test_two_processes(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("recipe", [["supervised"], ["fdep", "--vfm", "tiny-random"]], ids=lambda r: r[0])
+def test_two_processes(tmp_path: Path, tiny: Path, recipe: list[str]) -> None:
     program, folder = tmp_path / "program.py", tmp_path / "run"
     program.write_text(PROGRAM)
     settings = tmp_path / "train.json"
     settings.write_text(json.dumps({"crops": [[1.0, 64]], "epochs": 2, "batch": 4, "validate_every": 1}))
-    command = [sys.executable, str(program), str(tmp_path), "supervised", "--out", str(folder)]
+    command = [sys.executable, str(program), str(tmp_path), *recipe, "--out", str(folder)]
     command += ["--config", str(settings), "--model", "pit-n", "--data", str(tiny)]
     command += ["--accelerator", "cpu", "--devices", "2", "--precision", "32-true", "--threads", "1"]
     done = subprocess.run(

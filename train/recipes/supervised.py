@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pitviper.core.models import DetectorNetwork
-from pitviper.train.config import SupervisedConfig
+from pitviper.train.config import SupervisedConfig, TrainingConfig
 from pitviper.train.losses import hard_bce_loss, soft_iou_loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -20,10 +20,7 @@ class SupervisedTask(nn.Module):
 
     def __init__(self, network: DetectorNetwork, config: SupervisedConfig) -> None:
         super().__init__()
-        multiple = network.required_multiple
-        odd = [size for _, size in config.crops if size % multiple]
-        if odd:
-            raise ValueError(f"{config.model} needs crops that are multiples of {multiple} pixels, got {odd}")
+        require_crops(network, config)
         self.network = network
         self.keep = config.keep
         self.bce_weight = config.bce_weight
@@ -39,10 +36,39 @@ class SupervisedTask(nn.Module):
             Scalars ``loss`` (with gradient), ``soft_iou`` and ``hard_bce``, averaged over the outputs.
         """
         outputs = self.network.decode(self.network.encode(images))
-        soft_iou = mean_over_outputs(outputs, masks, soft_iou_loss)
-        hard_bce = mean_over_outputs(outputs, masks, lambda z, y: hard_bce_loss(z, y, keep=self.keep))
-        loss = soft_iou + self.bce_weight * hard_bce
-        return {"loss": loss, "soft_iou": soft_iou.detach(), "hard_bce": hard_bce.detach()}
+        return detection_loss(outputs, masks, keep=self.keep, bce_weight=self.bce_weight)
+
+
+def detection_loss(
+    outputs: Mapping[str, Tensor], masks: Tensor, *, keep: float, bce_weight: float
+) -> dict[str, Tensor]:
+    """Soft IoU and ``bce_weight`` times hard-mined cross-entropy, each averaged over all outputs of a network.
+
+    Args:
+        outputs: Logits [B, 1, h, w] by name.
+        masks: [B, 1, H, W] in [0, 1].
+        keep: Share of pixels that the cross-entropy keeps.
+        bce_weight: Weight of the cross-entropy.
+
+    Returns:
+        Scalars ``loss`` (with gradient), ``soft_iou`` and ``hard_bce``.
+    """
+    soft_iou = mean_over_outputs(outputs, masks, soft_iou_loss)
+    hard_bce = mean_over_outputs(outputs, masks, lambda z, y: hard_bce_loss(z, y, keep=keep))
+    loss = soft_iou + bce_weight * hard_bce
+    return {"loss": loss, "soft_iou": soft_iou.detach(), "hard_bce": hard_bce.detach()}
+
+
+def require_crops(network: DetectorNetwork, config: TrainingConfig) -> None:
+    """Refuse crops that the network cannot take.
+
+    Raises:
+        ValueError: A side is no multiple of ``network.required_multiple``.
+    """
+    multiple = network.required_multiple
+    odd = [size for _, size in config.crops if size % multiple]
+    if odd:
+        raise ValueError(f"{config.model} needs crops that are multiples of {multiple} pixels, got {odd}")
 
 
 def mean_over_outputs(outputs: Mapping[str, Tensor], masks: Tensor, loss: LossFunction) -> Tensor:

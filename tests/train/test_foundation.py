@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The foundation model of a run is the one that was named; random weights are taken only when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pitviper.core.vfm import FrozenVFM, TinyRandomViT
+from pitviper.train import foundation
+from pitviper.train.config import FDEPConfig
+from pitviper.train.foundation import describe_vfm, open_vfm
+
+
+def test_tiny_random_follows_the_seed() -> None:
+    first, again, other = (open_vfm(FDEPConfig(vfm="tiny-random", seed=seed)) for seed in (3, 3, 4))
+    assert isinstance(first.backbone, TinyRandomViT)
+    weights = [next(v.backbone.parameters()) for v in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert first.levels == (1, 2, 3, 4)
+
+
+def test_levels_are_passed_on() -> None:
+    config = FDEPConfig(vfm="tiny-random", levels=(2, 3))
+    vfm = open_vfm(config)
+    assert vfm.levels == (2, 3)
+    assert describe_vfm(config, vfm) == {"name": "tiny-random", "levels": [2, 3], "dim": 32, "patch_size": 16}
+    with pytest.raises(ValueError, match=r"within 1 and 4, the blocks of this backbone; got \(3, 6\)"):
+        open_vfm(FDEPConfig(vfm="tiny-random", levels=(3, 6)))
+
+
+def test_a_model_must_be_named() -> None:
+    with pytest.raises(ValueError, match=r"--vfm NAME .* --vfm-weights FILE, or --vfm tiny-random"):
+        open_vfm(FDEPConfig())
+
+
+def test_random_weights_come_from_nowhere_else() -> None:
+    with pytest.raises(ValueError, match=r"tiny-random has random weights; leave out --vfm-weights"):
+        open_vfm(FDEPConfig(vfm="tiny-random", vfm_weights="x.safetensors"))
+    with pytest.raises(ValueError, match=r"random:vit_tiny has random weights"):
+        open_vfm(FDEPConfig(vfm="random:vit_tiny"), download=True)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        open_vfm(FDEPConfig(vfm_weights=str(tmp_path / "gone.safetensors")))
+
+
+def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, dict[str, Any]]] = []
+
+    def load(name: str | None = None, **named: Any) -> FrozenVFM:
+        asked.append((name, {key: value for key, value in named.items() if value}))
+        return FrozenVFM(TinyRandomViT())
+
+    monkeypatch.setattr(foundation, "load_vfm", load)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    named = FDEPConfig(vfm="vit_x", vfm_weights=str(path), levels=(3, 6))
+    open_vfm(named)
+    open_vfm(FDEPConfig(vfm_weights=str(path)))
+    open_vfm(FDEPConfig(vfm="vit_x"), download=True)
+    open_vfm(FDEPConfig(vfm="random:vit_x", seed=5))
+    assert asked == [
+        ("vit_x", {"weights": str(path), "levels": (3, 6)}),
+        (None, {"weights": str(path)}),
+        ("vit_x", {"download": True}),
+        ("vit_x", {"seed": 5}),
+    ]
+    facts = describe_vfm(named, FrozenVFM(TinyRandomViT()))
+    assert facts["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert facts["name"] == "vit_x"
+    unnamed = FDEPConfig(vfm_weights=str(path))
+    assert describe_vfm(unnamed, FrozenVFM(TinyRandomViT()))["name"] == "mine.safetensors"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The foundation model that a run names: a timm model, a local file, or random weights that are called so."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pitviper.core.vfm import FrozenVFM, TinyRandomViT, load_vfm
+from pitviper.train.config import FDEPConfig
+
+TINY = "tiny-random"
+RANDOM = "random:"
+
+
+def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
+    """Load what ``config`` names; touches the network only with ``download``.
+
+    Raises:
+        ValueError: Nothing is named, a file is given for random weights, or as in ``load_vfm``.
+        FileNotFoundError, ImportError: As in ``load_vfm``.
+    """
+    name, weights = config.vfm, config.vfm_weights
+    if not name and not weights:
+        raise ValueError(
+            "fdep needs a foundation model: pass --vfm NAME (of timm), --vfm-weights FILE, or --vfm tiny-random "
+            "for a dry run"
+        )
+    drawn = name == TINY or name.startswith(RANDOM)
+    if drawn and (weights or download):
+        raise ValueError(
+            f"{name} has random weights; leave out --vfm-weights and --download, or name another"
+        )
+    levels = config.levels or None
+    if name == TINY:
+        return FrozenVFM(TinyRandomViT(config.seed), levels=levels)
+    if drawn:
+        return load_vfm(name.removeprefix(RANDOM), seed=config.seed, levels=levels)
+    return load_vfm(name or None, weights=weights or None, levels=levels, download=download)
+
+
+def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:
+    """What a run's summary says of its foundation model: name, levels, width, patch, and the hash of its file."""
+    facts: dict[str, Any] = {
+        "name": config.vfm or Path(config.vfm_weights).name,
+        "levels": list(vfm.levels),
+        "dim": vfm.D,
+        "patch_size": vfm.patch_size,
+    }
+    if config.vfm_weights:
+        with Path(config.vfm_weights).open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        facts["sha256"] = digest.hexdigest()
+    return facts
