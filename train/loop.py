@@ -49,6 +49,7 @@ class TrainingRun:
     config: TrainingConfig
     folder: Path
     history: list[dict[str, Any]]
+    facts: dict[str, Any]
     epoch: int = 0
 
     @property
@@ -60,13 +61,21 @@ class TrainingRun:
 
 
 def start(
-    fabric: Fabric, task: nn.Module, config: TrainingConfig, folder: Path, *, resume: bool = False
+    fabric: Fabric,
+    task: nn.Module,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    facts: dict[str, Any] | None = None,
 ) -> TrainingRun:
     """Make the optimiser and the averaged weights, or take them from the folder's checkpoint.
 
+    ``facts`` are what a run depends on beside its settings, such as the hash of a file; resuming needs the same.
+
     Raises:
         FileExistsError: The folder holds a checkpoint and ``resume`` is False.
-        ValueError: ``resume`` with another recipe or other settings than the checkpoint's; the message names them.
+        ValueError: ``resume`` with another recipe, settings or facts than the checkpoint's; the message names them.
     """
     if not resume and (folder / "checkpoint.safetensors").exists():
         raise FileExistsError(
@@ -76,13 +85,13 @@ def start(
     average = AveragedModel(task, multi_avg_fn=mean, use_buffers=True)
     average = average.to(fabric.device)
     optimizer = torch.optim.AdamW(_groups(task, config.weight_decay), lr=config.lr)
-    run = TrainingRun(fabric, task, average, optimizer, config, folder, [])
+    run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts or {})
     if resume:
         numbers = load_checkpoint(
             folder,
             modules={"task": task, "average": average},
             optimizer=optimizer,
-            check=lambda numbers: _require_same(numbers, config),
+            check=lambda numbers: _require_same(numbers, config, run.facts),
         )
         if numbers is None:
             raise FileNotFoundError(f"{folder} holds no checkpoint to resume from; leave --resume out")
@@ -219,16 +228,18 @@ def _unwrapped(task: nn.Module) -> nn.Module:
 
 def _save(run: TrainingRun) -> None:
     numbers = {"epoch": run.epoch, "history": run.history, "recipe": run.config.recipe}
-    numbers["config"] = run.config.to_dict()
+    numbers |= {"config": run.config.to_dict(), "facts": run.facts}
     modules = {"task": _unwrapped(run.task), "average": run.average}
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
     save_checkpoint(run.folder, modules=modules, optimizer=optimizer, numbers=numbers)
 
 
-def _require_same(numbers: dict[str, Any], config: TrainingConfig) -> None:
+def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:
     if recipe_of(numbers) != config.recipe:
         raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
     saved, given = type(config).from_dict(numbers["config"]).to_dict(), config.to_dict()
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")
+    if (trained := numbers.get("facts", {})) != facts:
+        raise ValueError(f"the run was started with {trained}, now there is {facts}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def _train(
     *,
     hardware: Hardware | None,
     resume: bool,
-    facts: Mapping[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> Path:
     hardware = hardware or Hardware()
     if hardware.threads:
@@ -115,7 +115,7 @@ def _train(
     held_out = {d.name: load_frames([d]) for d in val_sets}
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = loop.start(fabric, make_task(network), config, folder, resume=resume)
+    run = loop.start(fabric, make_task(network), config, folder, resume=resume, facts=facts)
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
         _say(
@@ -142,7 +142,7 @@ def _train(
             "data": [describe_set(d) for d in train_sets],
             "validation": [describe_set(d) for d in val_sets],
             "history": run.history,
-            **(facts or {}),
+            **run.facts,
         }
         # It marks the run as finished, so it appears whole or not at all.
         partial = folder / f"{SUMMARY}.partial"

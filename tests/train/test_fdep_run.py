@@ -18,6 +18,7 @@ from pitviper.core.datasets import open_dataset
 from pitviper.core.manifest import read_package
 from pitviper.core.models import create_model
 from pitviper.train import cli
+from pitviper.train import run as run_module
 from pitviper.train.config import FDEPConfig, SupervisedConfig, recipe_of
 from pitviper.train.data.store import load_frames
 from pitviper.train.observers import ConsoleObserver
@@ -193,6 +194,17 @@ def test_checkpoints_name_the_recipe_and_old_ones_are_supervised(finished: Path,
     assert (recipe_of(supervised), recipe_of(fdep)) == ("supervised", "fdep")
     del supervised["recipe"]
     assert recipe_of(supervised) == "supervised"
+
+
+def test_a_resumed_run_keeps_its_foundation_model(
+    run: Path, settings: FDEPConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was replaced under the same name is seen by its hash."""
+    other = {"name": "tiny-random", "sha256": "another"}
+    monkeypatch.setattr(run_module, "describe_vfm", lambda config, vfm: other)
+    (tmp_path / "checkpoint.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"the run was started with .*, now there is .*another"):
+        train_fdep(settings, tmp_path, hardware=CPU, resume=True)
 
 
 @pytest.mark.parametrize("statistics", ["separate", "shared", "joint"])
