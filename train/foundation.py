@@ -18,7 +18,7 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
     """Load what ``config`` names; touches the network only with ``download``.
 
     Raises:
-        ValueError: Nothing is named, a file is given for random weights, or as in ``load_vfm``.
+        ValueError: Nothing is named, a file is broken or given for random weights, or as in ``load_vfm``.
         FileNotFoundError, ImportError: As in ``load_vfm``.
     """
     name, weights = config.vfm, config.vfm_weights
@@ -37,7 +37,19 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
         return FrozenVFM(TinyRandomViT(config.seed), levels=levels)
     if drawn:
         return load_vfm(name.removeprefix(RANDOM), seed=config.seed, levels=levels)
-    return load_vfm(name or None, weights=weights or None, levels=levels, download=download)
+    if not weights:
+        return load_vfm(name, levels=levels, download=download)
+    if download:
+        raise ValueError(f"--vfm-weights names the local file {weights}; leave out --download")
+    try:
+        return load_vfm(name or None, weights=weights, levels=levels)
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:  # what torch and safetensors raise for a broken file has no common class
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0]
+        raise ValueError(
+            f"{weights} cannot be read as weights ({reason}); give a .safetensors file, or a .pth file of tensors alone"
+        ) from error
 
 
 def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:

@@ -51,6 +51,18 @@ def test_missing_file(tmp_path: Path) -> None:
         open_vfm(FDEPConfig(vfm_weights=str(tmp_path / "gone.safetensors")))
 
 
+@pytest.mark.parametrize("name", ["broken.safetensors", "broken.pth", "empty.pth"])
+def test_broken_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"" if name.startswith("empty") else b"{this is no file of tensors}")
+    with pytest.raises(
+        ValueError, match=rf"{name} cannot be read as weights \(.+\); give a \.safetensors file"
+    ):
+        open_vfm(FDEPConfig(vfm_weights=str(path)))
+    with pytest.raises(ValueError, match="leave out --download"):
+        open_vfm(FDEPConfig(vfm_weights=str(path)), download=True)
+
+
 def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str | None, dict[str, Any]]] = []
 
