@@ -96,10 +96,8 @@ def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig])
         elif entry.name == "levels":
             parser.add_argument(option, type=_levels, metavar="N,N,...", help="default: four equally spaced")
         elif entry.type in kinds:
-            kind = kinds[str(entry.type)]
-            parser.add_argument(
-                option, type=kind, metavar=str(entry.type).upper(), help=f"default {entry.default}"
-            )
+            kind, default = kinds[str(entry.type)], "none" if entry.default == "" else entry.default
+            parser.add_argument(option, type=kind, metavar=str(entry.type).upper(), help=f"default {default}")
 
 
 def _levels(text: str) -> tuple[int, ...]:
