@@ -41,6 +41,8 @@ class TrainingConfig:
         augmentation: Geometry and sensor effects.
         plain_share: Share of the run, at its end, without warps and sensor effects: turns and flips only, so that the
             network ends on frames as they are.
+        init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
+            model.
     """
 
     recipe: ClassVar[str]
@@ -64,6 +66,7 @@ class TrainingConfig:
     seed: int = 0
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     plain_share: float = 0.25
+    init: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:

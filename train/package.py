@@ -57,7 +57,7 @@ def package_run(
             "config": _settings(summary["config"]),
             "weights": f"{which} epoch: "
             + ("highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last"),
-            **{key: summary[key] for key in ("vfm",) if key in summary},
+            **{key: summary[key] for key in ("vfm", "init") if key in summary},
         },
         data=tuple(summary["data"]),
         licence=licence,
@@ -108,6 +108,7 @@ def training_command(config: TrainingConfig) -> str:
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps of the settings: no path of the machine that trained."""
     kept = {key: value for key, value in config.items() if key != "data"}
-    if kept.get("vfm_weights"):
-        kept["vfm_weights"] = Path(kept["vfm_weights"]).name
+    for key in ("vfm_weights", "init"):
+        if kept.get(key):
+            kept[key] = Path(kept[key]).name
     return kept

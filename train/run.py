@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import nn
 
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
+from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.train import loop
 from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
@@ -115,6 +116,8 @@ def _train(
     held_out = {d.name: load_frames([d]) for d in val_sets}
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.init:
+        facts = {**(facts or {}), "init": start_from(Path(config.init), network)}
     run = loop.start(fabric, make_task(network), config, folder, resume=resume, facts=facts)
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
@@ -149,6 +152,30 @@ def _train(
         partial.write_text(json.dumps(summary, indent=1) + "\n")
         os.replace(partial, folder / SUMMARY)
     return folder
+
+
+def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:
+    """Copy weights in training form into a network, and say which they were.
+
+    Args:
+        path: Weights package (folder or zip), or a ``.safetensors`` file that a run left.
+        network: Of the same model.
+
+    Raises:
+        ValueError: The weights are of another network (``PackageError`` when the package itself is at fault).
+        FileNotFoundError: There is no such file.
+    """
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise FileNotFoundError(f"--init {path}: no such file")
+        content = path.read_bytes()
+    else:
+        content = read_package(path).read(WEIGHTS)
+    try:
+        network.load_state_dict(load(content))
+    except RuntimeError as error:
+        raise ValueError(f"--init {path} holds the weights of another network: {error}") from error
+    return {"weights": path.name, **file_record(content)}
 
 
 def keep_best(run: loop.TrainingRun, metrics: Metrics) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pitviper.core.datasets import DatasetError
+from pitviper.core.manifest import file_record
+from pitviper.core.models import create_model
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.loop import learning_rate
 from pitviper.train.observers import ConsoleObserver
-from pitviper.train.run import Hardware, load_run, open_splits, train_supervised
+from pitviper.train.run import Hardware, load_run, open_splits, start_from, train_supervised
 from pitviper.train.validate import selection_score
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
@@ -180,3 +183,30 @@ def test_two_folders_of_one_name_are_refused_and_one_folder_twice_counts_twice(
     with pytest.raises(DatasetError, match=r"two data sets are called 'tiny'.*rename one"):
         train_supervised(changed, tmp_path / "run", hardware=CPU)
     assert not (tmp_path / "run").exists()
+
+
+def test_start_from_copies_weights_and_names_them(finished: Path) -> None:
+    kept = finished / "last.safetensors"
+    network = create_model("pit-n")
+    facts = start_from(kept, network)
+    assert facts["sha256"] == hashlib.sha256(kept.read_bytes()).hexdigest()
+    for name, tensor in load_file(kept).items():
+        assert torch.equal(network.state_dict()[name], tensor)
+
+
+def test_start_from_refuses_other_weights(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds the weights of another network"):
+        start_from(finished / "last.safetensors", create_model("pit-s"))
+    with pytest.raises(FileNotFoundError, match=r"--init .*: no such file"):
+        start_from(tmp_path / "none.safetensors", create_model("pit-n"))
+
+
+def test_a_run_starts_from_given_weights(config: Make, finished: Path, tmp_path: Path) -> None:
+    """With a learning rate near zero the end is the start."""
+    kept = finished / "last.safetensors"
+    folder = train_supervised(config(epochs=1, lr=1e-12, init=str(kept)), tmp_path / "run", hardware=CPU)
+    given, ended = load_file(kept), load_file(folder / "last.safetensors")
+    for name in given:
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(ended[name], given[name], rtol=0, atol=1e-6)
+    assert summary_of(folder)["init"] == {"weights": "last.safetensors", **file_record(kept.read_bytes())}
