@@ -50,9 +50,9 @@ def constants(frame: Frame) -> NDArray[np.float32]:
 
 DEFINITIONS = {
     "residual 2, deviation 0.1": scaled(2.0, 0.1),
-    "residual 2, deviation 0": scaled(2.0, 0.0),
     "residual 0, deviation 1 (global)": scaled(0.0, 1.0),
     "data-set constants": constants,
+    "residual 2, deviation 0": scaled(2.0, 0.0),
 }
 
 
@@ -65,14 +65,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = []
-    for name, normalise in DEFINITIONS.items():
-        for seed in range(options.seeds):
+    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "lr": 1.5e-3}
+    rows: list[dict[str, Any]] = []
+    for seed in range(options.seeds):
+        for name, normalise in DEFINITIONS.items():
             metrics = _train(options, normalise, seed)
             rows.append({"definition": name, "seed": seed, "metrics": metrics})
             print(name, seed, {k: round(100 * m["iou"], 2) for k, m in metrics.items()}, flush=True)
-    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "lr": 1.5e-3}
-    print(write_result("normalisation", {"settings": settings, "rows": rows}))
+        # After every seed, so that an interrupted run leaves whole comparisons.
+        print(write_result("normalisation", {"settings": settings, "rows": rows}))
 
 
 def _train(
