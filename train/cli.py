@@ -57,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     package.add_argument("--provenance", default="not stated", help="where the training data comes from")
     package.add_argument("--commit", default="not stated", help="commit of the code that trained the run")
     package.set_defaults(run=_package)
+    average = commands.add_parser(
+        "average", help="between a finished run's weights and those it started from"
+    )
+    average.add_argument("folder", type=Path, help="run folder of a run with --init")
+    average.add_argument("start", type=Path, help="what was given to --init")
+    average.add_argument("--out", type=Path, required=True, help="new run folder")
+    average.add_argument("--share", type=float, default=0.5, help="share of the run, in [0, 1] (default 0.5)")
+    average.set_defaults(run=_average)
     report = commands.add_parser("report", help="HTML report of a finished run on its val splits")
     report.add_argument("folder", type=Path, help="run folder")
     report.add_argument("output", type=Path, help="folder for report.html and its pictures")
@@ -149,6 +157,13 @@ def _hardware(options: argparse.Namespace) -> Hardware:
     from pitviper.train.run import Hardware
 
     return Hardware(options.accelerator, options.devices, options.precision, options.threads, options.workers)
+
+
+def _average(options: argparse.Namespace) -> int:
+    from pitviper.train.average import average_with_start
+
+    print(average_with_start(options.folder, options.start, options.out, share=options.share))
+    return 0
 
 
 def _package(options: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ def package_run(
             "config": _settings(summary["config"]),
             "weights": f"{which} epoch: "
             + ("highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last"),
-            **{key: summary[key] for key in ("vfm", "init") if key in summary},
+            **{key: summary[key] for key in ("vfm", "init", "average") if key in summary},
         },
         data=tuple(summary["data"]),
         licence=licence,

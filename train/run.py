@@ -138,7 +138,7 @@ def _train(
         run, frames, validate=evaluate, observers=observers, workers=hardware.workers, on_validation=keep_best
     )
     if fabric.is_global_zero:
-        _save_weights(run.network, folder / LAST)
+        save_weights(run.network, folder / LAST)
         summary = {
             "recipe": config.recipe,
             "config": config.to_dict(),
@@ -185,7 +185,7 @@ def keep_best(run: loop.TrainingRun, metrics: Metrics) -> None:
     score = selection_score(metrics)
     earlier = [selection_score(r["validation"]) for r in run.history if r.get("validation")]
     if all(score > value for value in earlier):
-        _save_weights(run.network, run.folder / BEST, epoch=str(run.epoch))
+        save_weights(run.network, run.folder / BEST, epoch=str(run.epoch))
 
 
 def open_splits(data: tuple[str, ...]) -> tuple[list[Dataset], list[Dataset]]:
@@ -271,7 +271,7 @@ def describe_set(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
+def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}

@@ -25,9 +25,9 @@ from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.fdep import MainBranch
 from pitviper.train.run import (
     Hardware,
-    _save_weights,
     load_main_branch,
     load_run,
+    save_weights,
     train_fdep,
     train_supervised,
 )
@@ -185,7 +185,7 @@ def test_nothing_foreign_is_ever_kept(run: Path, tmp_path: Path) -> None:
     main, _ = load_main_branch(run)
     assert isinstance(main, MainBranch)
     with pytest.raises(AssertionError, match="kept weights are the plain network's, not"):
-        _save_weights(main.task, tmp_path / "all.safetensors")
+        save_weights(main.task, tmp_path / "all.safetensors")
     assert not list(tmp_path.iterdir())
 
 

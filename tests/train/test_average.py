@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights between the end of a run and its start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pitviper.core.manifest import file_record
+from pitviper.core.models import create_model
+from pitviper.train.average import average_with_start
+from pitviper.train.run import load_run
+
+
+@pytest.fixture
+def fine_tuned(tmp_path: Path) -> tuple[Path, Path]:
+    """A finished run of pit-n and the weights that its summary says it started from."""
+    torch.manual_seed(0)
+    start, folder = tmp_path / "start.safetensors", tmp_path / "run"
+    folder.mkdir()
+    save_file(create_model("pit-n").state_dict(), start)
+    save_file(create_model("pit-n").state_dict(), folder / "last.safetensors")
+    init = {"weights": start.name, **file_record(start.read_bytes())}
+    (folder / "run.json").write_text(json.dumps({"config": {"model": "pit-n"}, "init": init}))
+    return folder, start
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_weights_lie_on_the_line(fine_tuned: tuple[Path, Path], tmp_path: Path, share: float) -> None:
+    folder, start = fine_tuned
+    output = average_with_start(folder, start, tmp_path / "average", share=share)
+    network, summary = load_run(output, "last")
+    first, ended = load_file(start), load_file(folder / "last.safetensors")
+    for name, value in network.state_dict().items():
+        expected = share * ended[name] + (1 - share) * first[name]
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-7)
+    assert summary["average"]["share_of_the_run"] == share
+
+
+def test_other_start_is_refused(fine_tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, _ = fine_tuned
+    with pytest.raises(ValueError, match="is not what .* started from"):
+        average_with_start(folder, folder / "last.safetensors", tmp_path / "average", share=0.5)
+
+
+def test_share_outside_the_line_is_refused(fine_tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, start = fine_tuned
+    with pytest.raises(ValueError, match=r"share must be in \[0, 1\], got 1.5"):
+        average_with_start(folder, start, tmp_path / "average", share=1.5)
