@@ -64,7 +64,7 @@ def draw(scene: Scene, index: int, model: str) -> Image.Image:
         label = f"{target.score:.2f}  SNR {target.snr:.0f}"
         pen.text(((target.x + 11) * SCALE, target.y * SCALE), label, FOUND, font, anchor="lm")
     side = INSET_PX * CLOSER
-    picture = Image.new("RGB", (whole.width + GAP + side, whole.height), (255, 255, 255))
+    picture = Image.new("RGB", (whole.width + GAP + side, whole.height), (22, 22, 26))
     picture.paste(whole, (0, 0))
     for row, target in enumerate(list(found)[: (whole.height + GAP) // (side + GAP)]):
         picture.paste(closer_look(gray, target.x, target.y), (whole.width + GAP, row * (side + GAP)))
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model", default="pit-s")
     parser.add_argument("--frame", type=int, default=40)
     options = parser.parse_args()
-    scene = Scene(SceneConfig(width=320, height=256, frames=options.frame + 1, clutter="cloud"))
+    scene = Scene(SceneConfig(width=320, height=256, frames=options.frame + 1, clutter="terrain", seed=1))
     draw(scene, options.frame, options.model).save(options.output, optimize=True)
 
 

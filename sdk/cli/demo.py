@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--size", type=options.size, default=(256, 320), metavar="WxH", help="default: 320x256"
     )
     parser.add_argument(
-        "--clutter", default="cloud", help="sky, cloud, sea or terrain (default: %(default)s)"
+        "--clutter", default="terrain", help="sky, cloud, sea or terrain (default: %(default)s)"
     )
     options.add_detector_options(parser)
     parser.set_defaults(run=run)

@@ -44,7 +44,7 @@ def test_weights_lie_on_the_line(fine_tuned: tuple[Path, Path], tmp_path: Path, 
 
 def test_other_start_is_refused(fine_tuned: tuple[Path, Path], tmp_path: Path) -> None:
     folder, _ = fine_tuned
-    with pytest.raises(ValueError, match="is not what .* started from"):
+    with pytest.raises(ValueError, match=r"is not what .* started from"):
         average_with_start(folder, folder / "last.safetensors", tmp_path / "average", share=0.5)
 
 
