@@ -39,8 +39,8 @@ def available_backends() -> tuple[Backend, ...]:
     """Every backend in the order that ``"auto"`` prefers, those that cannot run with their reason.
 
     Example:
-        >>> [backend.name for backend in available_backends()]
-        ['host', 'numpy']
+        >>> " ".join(backend.name for backend in available_backends())
+        'host numpy'
     """
     return (Backend("host", native.missing_reason()), Backend("numpy"))
 

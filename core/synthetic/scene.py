@@ -53,8 +53,8 @@ class Scene:
 
     Example:
         >>> scene = Scene(SceneConfig(width=64, height=48, frames=3, clutter="sea", seed=7))
-        >>> [view.frame.shape for view in scene]
-        [(48, 64), (48, 64), (48, 64)]
+        >>> scene[2].frame.shape
+        (48, 64)
     """
 
     def __init__(self, config: SceneConfig | None = None) -> None:
