@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from pitviper.core.manifest import DETECTOR_ONNX, PackageError, file_record
 from pitviper.kernels import extract_targets
+from pitviper.sdk.engines.onnxruntime import cpu_session
 from pitviper.sdk.errors import (
     AccuracyGate,
-    EngineError,
-    EngineUnavailable,
     InputError,
     ModelError,
     SinkError,
@@ -116,19 +115,7 @@ def export_model(detector: Detector, path: str | os.PathLike[str], *, format: st
 
 
 def _compare(detector: Detector, content: bytes) -> tuple[float, int, int]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"the check of an export needs onnxruntime: {error}; pip install onnxruntime"
-        ) from error
-    try:
-        session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # ONNX Runtime raises many private exception types with no common base.
-        raise EngineError(
-            f"{detector.package.path}/{DETECTOR_ONNX}: ONNX Runtime refuses it: {error}"
-        ) from error
+    session = cpu_session(content, f"{detector.package.path}/{DETECTOR_ONNX}")
     worst, count, differing = 0.0, 0, 0
     for seed, shape in enumerate(_SHAPES):
         frame = _synthetic(shape, seed)

@@ -7,12 +7,11 @@ of weights can keep most of either. Wortsman et al., "Robust Fine-Tuning of Zero
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pitviper.core.models import DetectorNetwork, create_model
-from pitviper.train.run import BEST, LAST, SUMMARY, load_run, save_weights, start_from
+from pitviper.train.run import BEST, LAST, SUMMARY, load_run, save_weights, start_from, write_summary
 
 
 def average_with_start(folder: Path, start: Path, output: Path, *, share: float, which: str = "last") -> Path:
@@ -46,7 +45,7 @@ def average_with_start(folder: Path, start: Path, output: Path, *, share: float,
     for name in (BEST, LAST):
         save_weights(network, output / name)
     averaged: dict[str, Any] = {**summary, "average": {"share_of_the_run": share, "of_the_run": which}}
-    (output / SUMMARY).write_text(json.dumps(averaged, indent=1) + "\n")
+    write_summary(output, averaged)
     return output
 
 

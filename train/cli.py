@@ -16,7 +16,7 @@ from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
 if TYPE_CHECKING:
     from pitviper.train.run import Hardware
 
-_FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
+_FAILURE, _INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

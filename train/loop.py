@@ -22,9 +22,9 @@ from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.state import load_checkpoint, save_checkpoint
+from pitviper.train.validate import Metrics
 
 Batch = tuple[Tensor, Tensor]
-Metrics = dict[str, dict[str, float]]
 _NO_DECAY_BELOW = 2
 
 

@@ -55,8 +55,7 @@ def package_run(
             "command": training_command(config),
             "commit": commit,
             "config": _settings(summary["config"]),
-            "weights": f"{which} epoch: "
-            + ("highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last"),
+            "weights": _origin(summary, which),
             **{key: summary[key] for key in ("vfm", "init", "average") if key in summary},
         },
         data=tuple(summary["data"]),
@@ -103,6 +102,13 @@ def training_command(config: TrainingConfig) -> str:
     for root in config.data:
         parts += ["--data", Path(root).name]
     return shlex.join([*parts, "--seed", str(config.seed)])
+
+
+def _origin(summary: dict[str, Any], which: str) -> str:
+    """In words, where the weights come from."""
+    if "average" in summary:
+        return "between the run's weights and those that it started from, see average"
+    return "best epoch: highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last epoch"
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -147,10 +147,7 @@ def _train(
             "history": run.history,
             **run.facts,
         }
-        # It marks the run as finished, so it appears whole or not at all.
-        partial = folder / f"{SUMMARY}.partial"
-        partial.write_text(json.dumps(summary, indent=1) + "\n")
-        os.replace(partial, folder / SUMMARY)
+        write_summary(folder, summary)
     return folder
 
 
@@ -251,6 +248,13 @@ def load_main_branch(folder: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
     return task.main_branch().eval(), summary
 
 
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write ``run.json``, which marks a run as finished and so appears whole or not at all."""
+    partial = folder / f"{SUMMARY}.partial"
+    partial.write_text(json.dumps(summary, indent=1) + "\n")
+    os.replace(partial, folder / SUMMARY)
+
+
 def _read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     if not path.is_file():
@@ -272,6 +276,7 @@ def describe_set(dataset: Dataset) -> dict[str, Any]:
 
 
 def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
+    """Write weights in training form as safetensors, whole or not at all; ``metadata`` goes into the header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}

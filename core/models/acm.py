@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pitviper.core.models.base import DetectorNetwork
-from pitviper.core.modules.blocks import BasicBlock, FCNHead
+from pitviper.core.modules.blocks import FCNHead, residual_stage
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ class ACM(DetectorNetwork):
             *_conv_norm(8, 16),
             nn.MaxPool2d(3, 2, 1),
         )
-        self.layer1 = _layer(16, 16, n, stride=1)
-        self.layer2 = _layer(16, 32, n, stride=2)
-        self.layer3 = _layer(32, 64, n, stride=2)
+        self.layer1 = residual_stage(16, 16, n)
+        self.layer2 = residual_stage(16, 32, n, stride=2)
+        self.layer3 = residual_stage(32, 64, n, stride=2)
         self.deconv2 = nn.ConvTranspose2d(64, 32, 4, 2, 1)
         self.fuse2 = AsymmetricFusion(32, batch_norm=config.batch_norm_fusion)
-        self.uplayer2 = _layer(32, 32, n, stride=1)
+        self.uplayer2 = residual_stage(32, 32, n)
         self.deconv1 = nn.ConvTranspose2d(32, 16, 4, 2, 1)
         self.fuse1 = AsymmetricFusion(16, batch_norm=config.batch_norm_fusion)
-        self.uplayer1 = _layer(16, 16, n, stride=1)
+        self.uplayer1 = residual_stage(16, 16, n)
         self.head = FCNHead(16, dropout=config.dropout)
 
     def encode(self, x: Tensor) -> list[Tensor]:
@@ -119,8 +119,3 @@ class ACM(DetectorNetwork):
 def _conv_norm(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
     conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
     return conv, nn.BatchNorm2d(out_channels), nn.ReLU()
-
-
-def _layer(in_channels: int, out_channels: int, blocks: int, *, stride: int) -> nn.Sequential:
-    rest = (BasicBlock(out_channels, out_channels) for _ in range(blocks - 1))
-    return nn.Sequential(BasicBlock(in_channels, out_channels, stride=stride), *rest)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pitviper.sdk.cli import exits, options
+from pitviper.sdk.engines.onnxruntime import cpu_session
 from pitviper.sdk.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -90,16 +91,10 @@ def _network_alone(name: str, shape: tuple[int, int], threads: int | None) -> Ca
         raise MissingExtra(
             f"--against {name} needs torch and onnx ({error}); pip install 'pitviper[export]'"
         ) from error
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    if threads is not None:
-        settings.intra_op_num_threads = threads
-    session: Any = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    session = cpu_session(content, f"network {name!r}", threads=threads)
     multiple = network.required_multiple
     padded = [-(-side // multiple) * multiple for side in shape]
-    channels = network.config.in_channels
+    channels = network.in_channels
     given = np.random.default_rng(0).standard_normal((1, channels, *padded)).astype(np.float32)
     feed = {session.get_inputs()[0].name: given}
     return lambda: session.run(None, feed)

@@ -37,10 +37,18 @@ class StoredFrame:
 def load_frames(datasets: Iterable[Dataset], *, normalise: Normalise = standardise) -> list[StoredFrame]:
     """Read and standardise every sample of the data sets, in order.
 
+    A data set that is listed twice gives its frames twice, and they are read and kept once.
+
     Raises:
         DatasetError: A file is missing, unreadable or of the wrong size.
     """
-    return [_load(dataset, sample, normalise) for dataset in datasets for sample in dataset.samples]
+    loaded: dict[Dataset, list[StoredFrame]] = {}
+    frames: list[StoredFrame] = []
+    for dataset in datasets:
+        if dataset not in loaded:
+            loaded[dataset] = [_load(dataset, sample, normalise) for sample in dataset.samples]
+        frames += loaded[dataset]
+    return frames
 
 
 def _load(dataset: Dataset, sample: Sample, normalise: Normalise) -> StoredFrame:
