@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from typing import Any
 import pitviper
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "onnxruntime", "scipy", "torch")
+_PACKAGES = ("lightning-fabric", "numpy", "onnxruntime", "scipy", "timm", "torch")
+_NUMBERS = re.compile(r"\[\s+([-+\d.eE,\s]+?)\s+\]")
 
 
 def write_result(name: str, result: dict[str, Any], *, folder: Path = RESULTS) -> Path:
-    """Write ``folder/name.json`` with the conditions under which the result was measured.
+    """Write ``folder/name.json`` with the conditions under which the result was measured; lists of numbers on one line.
 
     Args:
         name: Stem of the file.
@@ -29,7 +31,8 @@ def write_result(name: str, result: dict[str, Any], *, folder: Path = RESULTS) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps({"conditions": conditions(), **result}, indent=1, allow_nan=False) + "\n")
+    text = json.dumps({"conditions": conditions(), **result}, indent=1, allow_nan=False)
+    path.write_text(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n")
     return path
 
 

@@ -11,7 +11,7 @@ from pitviper.core.vfm import FrozenVFM, TinyRandomViT, load_vfm
 from pitviper.train.config import FDEPConfig
 
 TINY = "tiny-random"
-RANDOM = "random:"
+RANDOM = "random"
 
 
 def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
@@ -27,21 +27,28 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
             "fdep needs a foundation model: pass --vfm NAME (of timm), --vfm-weights FILE, or --vfm tiny-random "
             "for a dry run"
         )
-    drawn = name == TINY or name.startswith(RANDOM)
-    if drawn and (weights or download):
+    kind, _, architecture = name.partition(":")
+    drawn = name == TINY or kind == RANDOM
+    if drawn and (download or (weights and name != RANDOM)):
         raise ValueError(
             f"{name} has random weights; leave out --vfm-weights and --download, or name another"
         )
     levels = config.levels or None
     if name == TINY:
         return FrozenVFM(TinyRandomViT(config.seed), levels=levels)
-    if drawn:
-        return load_vfm(name.removeprefix(RANDOM), seed=config.seed, levels=levels)
+    if drawn and not weights:
+        if not architecture:
+            raise ValueError(
+                "random weights need an architecture: --vfm random:NAME (of timm), or --vfm-weights FILE"
+            )
+        return load_vfm(architecture, seed=config.seed, levels=levels)
     if not weights:
         return load_vfm(name, levels=levels, download=download)
     if download:
         raise ValueError(f"--vfm-weights names the local file {weights}; leave out --download")
     try:
+        if drawn:
+            return load_vfm(weights=weights, seed=config.seed, levels=levels)
         return load_vfm(name or None, weights=weights, levels=levels)
     except (ValueError, OSError, ImportError):
         raise
@@ -55,7 +62,7 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
 def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:
     """What a run's summary says of its foundation model: name, levels, width, patch, and the hash of its file."""
     facts: dict[str, Any] = {
-        "name": config.vfm or Path(config.vfm_weights).name,
+        "name": _shown_name(config),
         "levels": list(vfm.levels),
         "dim": vfm.D,
         "patch_size": vfm.patch_size,
@@ -67,3 +74,10 @@ def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:
                 digest.update(block)
         facts["sha256"] = digest.hexdigest()
     return facts
+
+
+def _shown_name(config: FDEPConfig) -> str:
+    file = Path(config.vfm_weights).name
+    if config.vfm == RANDOM:
+        return f"random weights in the architecture of {file}"
+    return config.vfm or file

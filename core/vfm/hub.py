@@ -72,7 +72,8 @@ def load_vfm(
     """A frozen vision transformer of timm, with weights from one named place. Touches the network only on request.
 
     Give a ``name`` alone for the weights of the hub (from its local cache, or fetched with ``download``), ``weights``
-    for a local file, or ``seed`` for random weights, as an ablation.
+    for a local file, or ``seed`` for random weights, as an ablation: in a named architecture, or in that of a file,
+    whose own weights are then not taken.
 
     Args:
         name: Of timm, for instance "vit_small_patch14_reg4_dinov2.lvd142m" or "vit_small_plus_patch16_dinov3". May be
@@ -80,7 +81,7 @@ def load_vfm(
         weights: A .safetensors file, or a .pth or .bin file that holds tensors alone.
         levels: As in ``FrozenVFM``.
         heads: Attention heads, for a file of a width that has no usual number of them.
-        seed: Random weights of the named architecture.
+        seed: Random weights in the named architecture, or in that of the file.
         download: Allow fetching the weights from the hub into its cache.
 
     Returns:
@@ -92,8 +93,8 @@ def load_vfm(
         FileNotFoundError: No such file, or the weights are not in the cache and ``download`` is false.
         ValueError: Unknown name, a file of another architecture, or a contradiction in the arguments.
     """
-    if weights is not None and (seed is not None or download):
-        raise ValueError("weights names a file, so neither seed nor download can be given with it")
+    if weights is not None and download:
+        raise ValueError("weights names a file, so download cannot be given with it")
     if seed is not None and download:
         raise ValueError("give seed for random weights or download for those of the hub, not both")
     if name is None and weights is None:

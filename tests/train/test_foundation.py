@@ -44,6 +44,10 @@ def test_random_weights_come_from_nowhere_else() -> None:
         open_vfm(FDEPConfig(vfm="tiny-random", vfm_weights="x.safetensors"))
     with pytest.raises(ValueError, match=r"random:vit_tiny has random weights"):
         open_vfm(FDEPConfig(vfm="random:vit_tiny"), download=True)
+    with pytest.raises(ValueError, match=r"random:vit_tiny has random weights"):
+        open_vfm(FDEPConfig(vfm="random:vit_tiny", vfm_weights="x.safetensors"))
+    with pytest.raises(ValueError, match=r"need an architecture: --vfm random:NAME"):
+        open_vfm(FDEPConfig(vfm="random"))
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -78,14 +82,19 @@ def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     open_vfm(FDEPConfig(vfm_weights=str(path)))
     open_vfm(FDEPConfig(vfm="vit_x"), download=True)
     open_vfm(FDEPConfig(vfm="random:vit_x", seed=5))
+    drawn = FDEPConfig(vfm="random", vfm_weights=str(path), seed=6)
+    open_vfm(drawn)
     assert asked == [
         ("vit_x", {"weights": str(path), "levels": (3, 6)}),
         (None, {"weights": str(path)}),
         ("vit_x", {"download": True}),
         ("vit_x", {"seed": 5}),
+        (None, {"weights": str(path), "seed": 6}),
     ]
     facts = describe_vfm(named, FrozenVFM(TinyRandomViT()))
     assert facts["sha256"] == hashlib.sha256(b"weights").hexdigest()
     assert facts["name"] == "vit_x"
+    shown = describe_vfm(drawn, FrozenVFM(TinyRandomViT()))["name"]
+    assert shown == "random weights in the architecture of mine.safetensors"
     unnamed = FDEPConfig(vfm_weights=str(path))
     assert describe_vfm(unnamed, FrozenVFM(TinyRandomViT()))["name"] == "mine.safetensors"

@@ -164,6 +164,21 @@ def test_random_weights_are_seeded_and_asked_for(timm: Any) -> None:
     assert not torch.equal(first[key], other[key])
 
 
+def test_random_weights_in_the_architecture_of_a_file(timm: Any, tmp_path: Path) -> None:
+    model = make(timm, "plain")
+    save_file(model.state_dict(), tmp_path / "vit.safetensors")
+    own, drawn, other = (
+        load_vfm(weights=tmp_path / "vit.safetensors", heads=3, seed=seed) for seed in (None, 1, 2)
+    )
+    key = "model.blocks.3.attn.qkv.weight"
+    states = [vfm.backbone.state_dict() for vfm in (own, drawn, other)]
+    assert {k: v.shape for k, v in states[0].items()} == {k: v.shape for k, v in states[1].items()}
+    assert not torch.equal(states[0][key], states[1][key])
+    assert not torch.equal(states[1][key], states[2][key])
+    assert torch.equal(own.mean, drawn.mean)
+    assert own.levels == drawn.levels
+
+
 def test_missing_weights_say_how_to_get_them(
     timm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +210,7 @@ def test_bad_arguments(timm: Any, tmp_path: Path) -> None:
 def test_contradictions() -> None:
     with pytest.raises(ValueError, match="name of a timm model, weights=FILE, or both"):
         load_vfm()
-    with pytest.raises(ValueError, match="neither seed nor download"):
-        load_vfm("vit_tiny_patch16_224", weights="x.safetensors", seed=0)
+    with pytest.raises(ValueError, match="weights names a file, so download cannot be given"):
+        load_vfm("vit_tiny_patch16_224", weights="x.safetensors", download=True)
     with pytest.raises(ValueError, match="not both"):
         load_vfm("vit_tiny_patch16_224", seed=0, download=True)

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does a foundation model in training help? The same short training without one, and with each of several.
+
+    python benchmarks/fdep.py --work runs/fdep --data NUAA-SIRST --data NUDT-SIRST --prior PRIOR.safetensors
+
+Runs of one seed share first weights, data, crops, augmentation and schedule and differ in the condition alone, so their
+differences are paired. Judged are the averaged weights after the last epoch, on the val splits: no epoch is chosen.
+Conditions: ``supervised``; ``random`` (weights drawn anew, in the architecture of the prior); ``in-domain`` (--prior);
+``dino`` (--dino NAME of timm, with --dino-weights FILE or weights in the hub's cache). ``NAME+SETTING=VALUE`` changes a
+setting of FDEP, such as ``in-domain+levels=6/12+samf_style=plain``.
+
+A finished run in --work is kept and a killed one goes on, so the same command again, or one with more seeds, models or
+conditions, adds to the table. Runs of several machines or code versions do not belong in one folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from fdep_cost import training_cost
+from fdep_table import summarise, tables
+from record import write_result
+
+from pitviper.core.datasets import Dataset
+from pitviper.core.evaluation import evaluate
+from pitviper.core.metrics.hse import HSE_THRESHOLDS, SWEEP_THRESHOLDS
+from pitviper.core.models import DetectorNetwork
+from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
+from pitviper.train.run import (
+    Hardware,
+    load_main_branch,
+    load_run,
+    open_splits,
+    train_fdep,
+    train_supervised,
+)
+from pitviper.train.validate import predictor
+
+BASE = "supervised"
+METRICS = (
+    "images", "targets", "iou", "niou", "pd", "fa_per_mpix", "false_objects_per_frame", "f1", "target_f1", "hiou",
+    "ap", "hse", "hse_pix", "hse_tgt",
+)  # fmt: skip
+_CURVES = ("iou", "niou", "target_f1", "pd", "fa_per_mpix")
+_FOREIGN = {f.name for f in fields(FDEPConfig)} - {f.name for f in fields(SupervisedConfig)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: a model under a condition with a seed."""
+
+    model: str
+    condition: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        return f"{self.model}-{self.condition.replace('/', ',')}-{self.seed}"
+
+
+def main() -> int:
+    options = read_options()
+    torch.set_num_threads(options.threads)
+    train_sets, val_sets = open_splits(tuple(options.data))
+    if not val_sets:
+        raise SystemExit("none of the --data folders has a val split to judge on")
+    runs: list[dict[str, Any]] = []
+    for model in options.models:
+        for seed in options.seeds:
+            for condition in options.conditions:
+                cell = Cell(model, condition, seed)
+                run = one_run(cell, options, val_sets)
+                runs += run
+                for branch in run:
+                    say(cell, branch)
+            # After every seed, so that an interrupted benchmark leaves whole comparisons.
+            publish(options, runs, (*train_sets, *val_sets))
+    result = publish(options, runs, (*train_sets, *val_sets), cost=cost_of(options, train_sets))
+    print(tables(result))
+    return 0
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; finished ones are kept")
+    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
+    parser.add_argument("--models", nargs="+", default=["pit-n"])
+    parser.add_argument("--conditions", nargs="+", default=[BASE, "random", "in-domain"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
+    parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
+    parser.add_argument(
+        "--dino", default="vit_small_patch14_dinov2.lvd142m", help="timm name (default %(default)s)"
+    )
+    parser.add_argument("--dino-weights", type=Path, help="local file of its weights")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--name", default="fdep", help="stem of the file in benchmarks/results")
+    options = parser.parse_args(arguments)
+    for condition in options.conditions:
+        settings_of(
+            Cell(options.models[0], condition, 0), options
+        )  # refused before the first hour of training
+    return options
+
+
+def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
+    """Settings of a run; what is not the condition's is the same for every condition.
+
+    Raises:
+        SystemExit: Unknown condition, or a condition whose weights were not given.
+    """
+    common: dict[str, Any] = {
+        "model": cell.model,
+        "data": tuple(options.data),
+        "epochs": options.epochs,
+        "crops": ((1.0, options.crop),),
+        # A short run has about 500 steps: an average over the last 100 of them, not over 1,000.
+        "ema": 0.99,
+        "validate_every": options.epochs,
+        "seed": cell.seed,
+    }
+    base, *changes = cell.condition.split("+")
+    if base == BASE and not changes:
+        return SupervisedConfig(**common)
+    return FDEPConfig(**common, **prior_of(base, options), **dict(_change(each) for each in changes))
+
+
+def prior_of(base: str, options: argparse.Namespace) -> dict[str, str]:
+    """The foundation model that a condition names, as settings of FDEP."""
+    if base in ("random", "in-domain"):
+        if options.prior is None:
+            raise SystemExit(f"{base} needs --prior FILE (random takes the architecture from it)")
+        own = {"vfm_weights": str(options.prior)}
+        return {**own, "vfm": "random"} if base == "random" else own
+    if base == "dino":
+        weights = {"vfm_weights": str(options.dino_weights)} if options.dino_weights else {}
+        return {"vfm": options.dino, **weights}
+    raise SystemExit(f"unknown condition {base!r}; known are {BASE}, random, in-domain and dino")
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    if key not in _FOREIGN or not value:
+        raise SystemExit(f"{text!r} is no SETTING=VALUE of fdep; settings are {', '.join(sorted(_FOREIGN))}")
+    if key == "levels":
+        return key, tuple(int(level) for level in value.split("/"))
+    return key, type(getattr(FDEPConfig(), key))(value)
+
+
+def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) -> list[dict[str, Any]]:
+    """Train and judge a cell, as far as its folder does not hold that already; one entry a branch."""
+    folder, config = options.work / cell.folder, settings_of(cell, options)
+    if not (folder / "run.json").is_file():
+        train(config, folder, options.threads)
+    summary = load_run(folder, "last")[1]
+    _require_same(folder, summary, config)
+    judged = folder / "evaluation.json"
+    if not judged.is_file():
+        branches = {"light": judge(load_run(folder, "last")[0], val_sets)}
+        if isinstance(config, FDEPConfig):
+            branches["main"] = judge(load_main_branch(folder)[0], val_sets)
+        partial = judged.with_suffix(".partial")
+        partial.write_text(json.dumps(branches))
+        os.replace(partial, judged)
+    facts = {"model": cell.model, "condition": cell.condition, "seed": cell.seed}
+    prior = {"vfm": summary["vfm"]} if "vfm" in summary else {}
+    return [
+        {**facts, **prior, "branch": branch, "sets": sets}
+        for branch, sets in json.loads(judged.read_text()).items()
+    ]
+
+
+def train(config: TrainingConfig, folder: Path, threads: int) -> None:
+    """Start a run, or go on with the checkpoint in its folder."""
+    hardware = Hardware(accelerator="cpu", devices="1", threads=threads)
+    resume = any(folder.glob("checkpoint*.safetensors"))
+    if isinstance(config, FDEPConfig):
+        train_fdep(config, folder, hardware=hardware, resume=resume)
+    else:
+        assert isinstance(config, SupervisedConfig)
+        train_supervised(config, folder, hardware=hardware, resume=resume)
+
+
+def _require_same(folder: Path, summary: dict[str, Any], config: TrainingConfig) -> None:
+    """A kept run has to be the one that is asked for; data folders and weights may have moved."""
+    moved = ("data", "vfm_weights")
+    found, asked = type(config).from_dict(summary["config"]).to_dict(), config.to_dict()
+    other = [
+        f"{k} {found[k]} instead of {asked[k]}" for k in asked if found[k] != asked[k] and k not in moved
+    ]
+    names = [Path(d).name for d in config.data]
+    if other or [Path(d).name for d in summary["config"]["data"]] != names:
+        raise SystemExit(
+            f"{folder} holds another run ({'; '.join(other) or 'other data'}); use another --work"
+        )
+
+
+def judge(network: DetectorNetwork, val_sets: Iterable[Dataset]) -> dict[str, Any]:
+    """Metrics at threshold 0.5 by set, with what HSE integrates: each curve at its thresholds, 4 digits."""
+    judged = {}
+    for dataset in val_sets:
+        metrics = evaluate(predictor(network), dataset.samples, draws=0, max_events=0).metrics
+        plain = metrics.to_dict(curves=True)
+        sweep, steps = plain["sweep"], [SWEEP_THRESHOLDS.index(t) for t in HSE_THRESHOLDS]
+        curves = {
+            key: None if sweep[key] is None else [round(sweep[key][i], 4) for i in steps] for key in _CURVES
+        }
+        judged[dataset.name] = {**{key: plain[key] for key in METRICS}, "curves": curves}
+    return judged
+
+
+def cost_of(options: argparse.Namespace, train_sets: list[Dataset]) -> list[dict[str, Any]]:
+    """What an epoch of every plain condition costs; variants cost what their condition does, or are no candidates."""
+    plain = [c for c in options.conditions if "+" not in c]
+    return [
+        row
+        for model in options.models
+        for row in training_cost({c: settings_of(Cell(model, c, 0), options) for c in plain}, train_sets)
+    ]
+
+
+def publish(
+    options: argparse.Namespace,
+    runs: list[dict[str, Any]],
+    sets: Iterable[Dataset],
+    *,
+    cost: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Write what there is so far."""
+    config = settings_of(Cell(options.models[0], BASE, 0), options).to_dict()
+    result = {
+        "hse_thresholds": list(HSE_THRESHOLDS),
+        "settings": {k: v for k, v in config.items() if k not in ("model", "data", "seed")},
+        "data": [
+            {"name": d.name, "split": d.split, "frames": len(d), "split_sha256": d.split_sha256} for d in sets
+        ],
+        "runs": runs,
+        "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
+        "training_cost": cost or [],
+    }
+    print(write_result(options.name, result), flush=True)
+    return result
+
+
+def say(cell: Cell, branch: dict[str, Any]) -> None:
+    shown = {name: f"{100 * m['iou']:.1f}" for name, m in branch["sets"].items()}
+    print(cell.folder, branch["branch"], "IoU", shown, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
