@@ -44,6 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     fdep.add_argument(
         "--download", action="store_true", help="allow fetching the foundation model from the hub"
     )
+    fdep.add_argument(
+        "--vfm-cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep its features there (whole frames, not augmented)",
+    )
+    fdep.add_argument(
+        "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
+    )
     fdep.set_defaults(run=_fdep)
     package = commands.add_parser(
         "package", help="weights package (ONNX, safetensors, manifest) from a finished run"
@@ -143,12 +152,20 @@ def _supervised(options: argparse.Namespace) -> int:
 
 
 def _fdep(options: argparse.Namespace) -> int:
+    from pitviper.train.foundation import FeatureCache
     from pitviper.train.run import train_fdep
 
     config = read_config(options)
     assert isinstance(config, FDEPConfig)
-    hardware = _hardware(options)
-    train_fdep(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
+    cache = FeatureCache(options.vfm_cache, options.vfm_cache_gib) if options.vfm_cache else None
+    train_fdep(
+        config,
+        options.out,
+        hardware=_hardware(options),
+        resume=options.resume,
+        download=options.download,
+        cache=cache,
+    )
     print(options.out)
     return 0
 

@@ -4,14 +4,27 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pitviper.core.vfm import FrozenVFM, TinyRandomViT, load_vfm
+from PIL import Image
+
+from pitviper.core.datasets import open_dataset
+from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT, load_vfm
 from pitviper.train.config import FDEPConfig
+from pitviper.train.data.store import SYNTHETIC_SIDE
 
 TINY = "tiny-random"
 RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Folder in which features are kept from one epoch, and one run, to the next, and its largest size in GiB."""
+
+    folder: Path
+    limit_gib: float = 20.0
 
 
 def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
@@ -57,6 +70,38 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
         raise ValueError(
             f"{weights} cannot be read as weights ({reason}); give a .safetensors file, or a .pth file of tensors alone"
         ) from error
+
+
+def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM:
+    """The same model with its features kept on disk.
+
+    Raises:
+        ValueError: No crop of the run would come twice: it warps or disturbs crops, or cuts parts out of frames.
+    """
+    changed = [name for name in ("warp", "photometric") if getattr(config.augmentation, name)]
+    if changed:
+        raise ValueError(
+            f"a feature cache needs crops that come again, but augmentation.{' and augmentation.'.join(changed)} make "
+            'each crop another one: leave --vfm-cache out, or set them to 0 in the "augmentation" of --config '
+            "(turns and mirrors may stay: they give a frame 8 forms)"
+        )
+    smallest = min(size for _, size in config.crops)
+    for root in config.data:
+        for sample in open_dataset(root, "train").samples:
+            with Image.open(sample.frame) as image:
+                side = max(image.size)
+            if side > smallest:
+                raise ValueError(
+                    f"a feature cache needs whole frames, but {sample.frame.name} of {Path(root).name} is "
+                    f"{image.width}x{image.height} pixels and crops of {smallest} pixels are cut out of it at random: "
+                    f"leave --vfm-cache out, or take crops of at least {side} pixels"
+                )
+    if config.synthetic and smallest < SYNTHETIC_SIDE:
+        raise ValueError(
+            f"a feature cache needs whole frames, but synthetic frames have {SYNTHETIC_SIDE} pixels a side and crops "
+            f"{smallest}: leave --vfm-cache out, or take larger crops"
+        )
+    return CachedVFM(vfm, cache.folder, limit_gib=cache.limit_gib)
 
 
 def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:

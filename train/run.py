@@ -20,9 +20,9 @@ from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.train import loop
-from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
-from pitviper.train.data.store import StoredFrame, load_frames, make_frame
-from pitviper.train.foundation import describe_vfm, open_vfm
+from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
+from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
+from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_vfm
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
 from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.supervised import SupervisedTask
@@ -67,17 +67,22 @@ def train_fdep(
     hardware: Hardware | None = None,
     resume: bool = False,
     download: bool = False,
+    cache: FeatureCache | None = None,
 ) -> Path:
     """Train both branches, and leave what ``train_supervised`` leaves: the weights are those of the light branch.
 
-    ``download`` allows fetching the foundation model's weights from the hub into its cache.
+    ``download`` allows fetching the foundation model's weights from the hub; its features are kept in ``cache``.
 
     Raises:
         DatasetError, ValueError, FileExistsError: As in ``train_supervised``.
         ValueError, FileNotFoundError, ImportError: No such foundation model; as in ``foundation.open_vfm``.
+        ValueError: ``cache`` in a run whose crops do not come again; as in ``foundation.cached``.
+        CacheFull: The cache has reached its size.
     """
     _require_data(config)
     vfm = open_vfm(config, download=download)
+    if cache is not None:
+        vfm = cached(vfm, config, cache)
     return _train(
         config,
         folder,
@@ -96,7 +101,7 @@ def _require_data(config: TrainingConfig) -> None:
 
 
 def _train(
-    config: TrainingConfig,
+    config: DetectorConfig,
     folder: Path,
     make_task: Callable[[DetectorNetwork], nn.Module],
     *,
@@ -208,7 +213,8 @@ def synthetic_frames(count: int, seed: int) -> list[StoredFrame]:
         return []
     from pitviper.core.synthetic import random_scene_frame
 
-    made = (random_scene_frame(seed * 1_000_003 + i, (256, 256)) for i in range(count))
+    shape = (SYNTHETIC_SIDE, SYNTHETIC_SIDE)
+    made = (random_scene_frame(seed * 1_000_003 + i, shape) for i in range(count))
     return [make_frame(f"synthetic/{i}", frame, mask) for i, (frame, mask) in enumerate(made)]
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from pitviper.core.datasets import Dataset, Sample, read_sample
 from pitviper.kernels import standardise
 
+SYNTHETIC_SIDE = 256
+"""Height and width of the synthetic training frames in pixels."""
+
 Normalise = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
