@@ -10,69 +10,68 @@ from pitviper.train.data.augment import AugmentConfig
 
 Config = TypeVar("Config", bound="TrainingConfig")
 
+OPTIMIZERS = ("muon", "adamw")
 STATISTICS = ("separate", "shared", "joint")
 _TUPLES: dict[str, type] = {"data": str, "crops": tuple, "levels": int}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What every recipe that learns from masks has. The defaults are what the shipped models were trained with.
+    """What every recipe has.
 
     Attributes:
-        model: Name in ``core.models.list_models()``.
         data: Data set folders; train and val splits are used, background-only folders as negatives. A folder that
             is named twice counts twice in training.
-        synthetic: Extra synthetic training frames with exact masks.
+        synthetic: Extra synthetic training frames, whose masks are exact.
         epochs: Passes over the data.
         crops: (share of the run, side in pixels) pairs: each side is used until that share of the epochs is over.
         crops_per_frame: Crops of each frame in one epoch; a larger frame gets the square root of its area, in
             units of 256 x 256 pixels, as many times more.
-        target_share: Probability that a crop is placed over a target, where the frame has one.
         batch: Crops per optimiser step, over all processes.
-        lr: Peak learning rate of AdamW.
-        weight_decay: Of AdamW; not applied to biases, batch norms and identity branches.
+        optimizer: "muon" (for the kernels, with AdamW for the rest; see ``optimizer.make_optimizer``) or "adamw".
+        lr: Peak learning rate, of both.
+        weight_decay: Of both; not applied to biases, batch norms and identity branches.
         warmup: Share of the run over which the learning rate rises; a cosine takes it to 1 % afterwards.
         clip: Largest gradient norm.
         ema: Decay of the averaged weights, which are the ones evaluated and kept.
-        keep: Share of pixels that the hard-mined cross-entropy keeps.
-        bce_weight: Weight of that term beside the soft IoU.
         validate_every: Epochs between evaluations on the val splits; the first and last epoch are always evaluated.
         seed: Seed of initialisation, order, crops and augmentation.
         augmentation: Geometry and sensor effects.
         plain_share: Share of the run, at its end, without warps and sensor effects: turns and flips only, so that the
             network ends on frames as they are.
-        init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
-            model.
     """
 
     recipe: ClassVar[str]
 
-    model: str = "pit-s"
     data: tuple[str, ...] = ()
     synthetic: int = 0
     epochs: int = 220
     crops: tuple[tuple[float, int], ...] = ((0.75, 128), (0.85, 192), (1.0, 256))
     crops_per_frame: int = 1
-    target_share: float = 0.6
     batch: int = 16
-    lr: float = 1.5e-3
+    optimizer: str = "muon"
+    lr: float = 8e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     clip: float = 5.0
     ema: float = 0.999
-    keep: float = 0.1
-    bce_weight: float = 1.0
     validate_every: int = 10
     seed: int = 0
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     plain_share: float = 0.25
-    init: str = ""
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
             raise ValueError("epochs, batch and crops_per_frame must be at least 1")
         if not self.crops or self.crops[-1][0] != 1.0:
             raise ValueError(f"crops must end with share 1.0, got {self.crops}")
+
+    @property
+    def target_share(self) -> float:
+        """Probability that a crop is placed over a target, where the frame has one: 0 without masks."""
+        return 0.0
 
     def crop_at(self, epoch: int) -> int:
         """Side of the crops, in pixels, in an epoch (counted from 0)."""
@@ -102,14 +101,34 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class SupervisedConfig(TrainingConfig):
+class DetectorConfig(TrainingConfig):
+    """What every recipe that learns from masks has. The defaults are what the shipped models were trained with.
+
+    Attributes:
+        model: Name in ``core.models.list_models()``.
+        target_share: Probability that a crop is placed over a target, where the frame has one.
+        keep: Share of pixels that the hard-mined cross-entropy keeps.
+        bce_weight: Weight of that term beside the soft IoU.
+        init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
+            model.
+    """
+
+    model: str = "pit-s"
+    target_share: float = 0.6
+    keep: float = 0.1
+    bce_weight: float = 1.0
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class SupervisedConfig(DetectorConfig):
     """Full supervision from masks, by the network alone."""
 
     recipe: ClassVar[str] = "supervised"
 
 
 @dataclass(frozen=True)
-class FDEPConfig(TrainingConfig):
+class FDEPConfig(DetectorConfig):
     """FDEP (arXiv 2512.05511): a frozen foundation model in training, the plain network at the end.
 
     Attributes:
@@ -146,13 +165,61 @@ class FDEPConfig(TrainingConfig):
             )
 
 
-RECIPES: dict[str, type[TrainingConfig]] = {c.recipe: c for c in (SupervisedConfig, FDEPConfig)}
-"""Settings by the name of the recipe, which is also the name of the command."""
+@dataclass(frozen=True)
+class PriorConfig(TrainingConfig):
+    """Self-supervised training of a vision transformer on unlabelled frames: no mask is read.
+
+    Attributes:
+        vfm: Model to adapt, as in ``FDEPConfig``; nothing, with ``vfm_weights`` empty too, trains a new one.
+        vfm_weights: Local file of its weights.
+        width: Of a new one; its attention heads are the usual number of that width.
+        depth: Blocks of a new one.
+        patch: Side of a patch of a new one, in pixels.
+        masked: Share of the patches that are hidden from the transformer and reconstructed.
+        points: Points of light that are planted in a crop of 128 x 128 pixels.
+        point_weight: Weight of finding them beside the reconstruction.
+    """
+
+    recipe: ClassVar[str] = "prior"
+
+    epochs: int = 24
+    crops: tuple[tuple[float, int], ...] = ((1.0, 128),)
+    batch: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 5e-2
+    warmup: float = 0.1
+    clip: float = 1.0
+    ema: float = 0.99
+    validate_every: int = 4
+    vfm: str = ""
+    vfm_weights: str = ""
+    width: int = 192
+    depth: int = 6
+    patch: int = 8
+    masked: float = 0.5
+    points: int = 6
+    point_weight: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.masked < 1.0:
+            raise ValueError(f"masked is a share of the patches above 0 and below 1, got {self.masked}")
+        if self.points < 0 or self.point_weight < 0.0:
+            raise ValueError(
+                f"points and point_weight must be at least 0, got {self.points} and {self.point_weight}"
+            )
+        if min(self.width, self.depth, self.patch) < 1:
+            raise ValueError("width, depth and patch must be at least 1")
 
 
-def stored_config(summary: dict[str, Any]) -> TrainingConfig:
+RECIPES: dict[str, type[DetectorConfig]] = {c.recipe: c for c in (SupervisedConfig, FDEPConfig)}
+"""Settings of the recipes that train a detector, by the name of the recipe, which is also the name of the command."""
+
+
+def stored_config(summary: dict[str, Any]) -> DetectorConfig:
     """Settings of a run from its ``run.json`` or checkpoint; one that names no recipe is supervised."""
-    return RECIPES[recipe_of(summary)].from_dict(summary["config"])
+    before_there_was_a_choice = {"optimizer": "adamw"}
+    return RECIPES[recipe_of(summary)].from_dict(before_there_was_a_choice | summary["config"])
 
 
 def recipe_of(summary: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def _learning_rate(panel: Axes, config: TrainingConfig) -> None:
     panel.plot(
         [a * config.epochs for a in along], [learning_rate(config, a) for a in along], color=COLOURS[0]
     )
-    panel.set(title="Learning rate", ylabel="learning rate of AdamW")
+    panel.set(title="Learning rate", ylabel="learning rate")
     panel.set_ylim(bottom=0)
 
 

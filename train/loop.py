@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from pitviper.core.models import DetectorNetwork
 from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts
 from pitviper.train.data.store import StoredFrame
+from pitviper.train.optimizer import make_optimizer
 from pitviper.train.state import load_checkpoint, save_checkpoint
 from pitviper.train.validate import Metrics
 
 Batch = tuple[Tensor, Tensor]
-_NO_DECAY_BELOW = 2
 
 
 class Observer(Protocol):
@@ -53,10 +52,10 @@ class TrainingRun:
     epoch: int = 0
 
     @property
-    def network(self) -> DetectorNetwork:
+    def network(self) -> nn.Module:
         """The averaged network: the one that is evaluated and kept."""
         network = self.average.module.network
-        assert isinstance(network, DetectorNetwork)
+        assert isinstance(network, nn.Module)
         return network
 
 
@@ -84,7 +83,7 @@ def start(
     mean = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(task, multi_avg_fn=mean, use_buffers=True)
     average = average.to(fabric.device)
-    optimizer = torch.optim.AdamW(_groups(task, config.weight_decay), lr=config.lr)
+    optimizer = make_optimizer(task, config)
     run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts or {})
     if resume:
         numbers = load_checkpoint(
@@ -105,7 +104,7 @@ def fit(
     run: TrainingRun,
     frames: Sequence[StoredFrame],
     *,
-    validate: Callable[[DetectorNetwork], Metrics],
+    validate: Callable[[nn.Module], Metrics],
     observers: Iterable[Observer] = (),
     workers: int = 0,
     on_validation: Callable[[TrainingRun, Metrics], None] | None = None,
@@ -211,14 +210,6 @@ def _loader(run: TrainingRun, frames: Sequence[StoredFrame], workers: int) -> Da
         crops, batch_size=batch, sampler=sampler, num_workers=workers, drop_last=True
     )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
-
-
-def _groups(task: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [p for p in task.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim >= _NO_DECAY_BELOW], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < _NO_DECAY_BELOW], "weight_decay": 0.0},
-    ]
 
 
 def _unwrapped(task: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from pitviper.core.datasets import Dataset, DatasetError
 from pitviper.core.evaluation import Evaluation, evaluate
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.report import write_report
-from pitviper.train.config import TrainingConfig, stored_config
+from pitviper.train.config import DetectorConfig, stored_config
 from pitviper.train.history_plot import plot_history
 from pitviper.train.run import BEST, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
@@ -72,7 +72,7 @@ def _evaluate(network: DetectorNetwork, dataset: Dataset) -> Evaluation:
 
 
 def _facts(
-    network: DetectorNetwork, config: TrainingConfig, summary: dict[str, Any], weights: str
+    network: DetectorNetwork, config: DetectorConfig, summary: dict[str, Any], weights: str
 ) -> dict[str, str]:
     parameters = sum(p.numel() for p in network.parameters())
     sides = [f"{side} px" for _, side in config.crops]
@@ -85,7 +85,7 @@ def _facts(
         "Model": f"{config.model}, {parameters:,} parameters in training form",
         "Weights": weights,
         "Trained on": ", ".join(sets),
-        "Settings": f"{config.epochs} epochs, batch {config.batch}, AdamW lr {config.lr:g} with cosine, "
+        "Settings": f"{config.epochs} epochs, batch {config.batch}, {config.optimizer} lr {config.lr:g} with cosine, "
         f"EMA {config.ema:g}, crops of {crops}, seed {config.seed}",
     }
 

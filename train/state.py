@@ -24,7 +24,7 @@ def save_checkpoint(
     Args:
         folder: Run folder; created when missing.
         modules: Modules by name; names hold no slash.
-        optimizer: Its state per parameter must be tensors (AdamW's is).
+        optimizer: Its state per parameter must be tensors and single numbers, which come back as tensors.
         numbers: JSON-safe mapping (epoch, config, history).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,8 @@ def save_checkpoint(
     }
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {
-            f"optimizer/{index}/{key}": value.detach().cpu().contiguous() for key, value in state.items()
+            f"optimizer/{index}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
+            for key, value in state.items()
         }
     partial = folder / (_FILE + ".partial")
     save_file({k: v.clone() for k, v in tensors.items()}, partial, metadata={"numbers": json.dumps(numbers)})

@@ -58,6 +58,15 @@ class FullResolutionConv(nn.Module):
         return nn.Sequential(plain_conv(half_resolution_kernel(weight), bias.repeat_interleave(4)), nn.ReLU())
 
 
+def target_head(channels: int, *, prior: float = 0.01) -> nn.Conv2d:
+    """1x1 convolution from [B, channels, H, W] to logits [B, 1, H, W] that start at the share of target pixels."""
+    conv = nn.Conv2d(channels, 1, 1)
+    assert conv.bias is not None
+    # So that the first steps are not spent on learning it.
+    nn.init.constant_(conv.bias, float(torch.logit(torch.tensor(prior))))
+    return conv
+
+
 class FullResolutionHead(nn.Module):
     """1x1 convolution from c full-resolution channels to one logit, on pixel-unshuffled maps.
 
@@ -66,10 +75,7 @@ class FullResolutionHead(nn.Module):
 
     def __init__(self, channels: int, *, prior: float = 0.01) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 1, 1)
-        assert self.conv.bias is not None
-        # Start at the share of target pixels, so that the first steps are not spent on learning it.
-        nn.init.constant_(self.conv.bias, float(torch.logit(torch.tensor(prior))))
+        self.conv = target_head(channels, prior=prior)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_unshuffle(self.conv(F.pixel_shuffle(x, 2)), 2)

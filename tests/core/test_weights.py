@@ -148,7 +148,7 @@ def test_weights_of_another_version(package: Package) -> None:
 
 
 def test_weights_that_do_not_fit_the_architecture(package: Package) -> None:
-    config = package.manifest.architecture["config"] | {"fine": 8}
+    config = package.manifest.architecture["config"] | {"widths": [8, 16, 32, 48]}
     with pytest.raises(PackageError, match=r"model\.safetensors does not fit"):
         load_model(rewritten(package, config=config))
 

@@ -179,5 +179,5 @@ def test_card(name: str) -> None:
 def test_unknown_names_and_settings() -> None:
     with pytest.raises(ValueError, match=r"unknown model 'unet'; available: .*pit-s"):
         create_model("unet")
-    with pytest.raises(ValueError, match=r"pit-n has no setting width; it has decoder, depths, fine"):
+    with pytest.raises(ValueError, match=r"pit-n has no setting width; it has decoder, depths, in_channels"):
         create_model("pit-n", width=3)
