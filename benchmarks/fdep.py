@@ -98,6 +98,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
     parser.add_argument(
         "--dino", default="vit_small_patch14_dinov2.lvd142m", help="timm name (default %(default)s)"
@@ -124,7 +126,9 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
         "data": tuple(options.data),
         "epochs": options.epochs,
         "crops": ((1.0, options.crop),),
-        # A short run has about 500 steps: an average over the last 100 of them, not over 1,000.
+        "batch": options.batch,
+        "lr": options.lr,
+        # A run of 12 epochs has about 1,000 steps: an average over the last 100 of them, not over 1,000.
         "ema": 0.99,
         "validate_every": options.epochs,
         "seed": cell.seed,
