@@ -9,25 +9,20 @@ Every definition but ``constants`` (the data sets' own mean and deviation, for r
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from record import write_result
+from short_training import train_short
 
 from pitviper.core.models import create_model
 from pitviper.kernels.standardise.reference import box_mean
-from pitviper.train import loop
 from pitviper.train.config import SupervisedConfig
-from pitviper.train.data.store import load_frames
-from pitviper.train.recipes.supervised import SupervisedTask
-from pitviper.train.run import open_splits
-from pitviper.train.validate import Metrics, validate
+from pitviper.train.validate import Metrics
 
 Frame = NDArray[Any]
 
@@ -65,7 +60,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "lr": 1.5e-3}
+    settings = {"model": options.model, "epochs": options.epochs, "crop": 128}
+    settings |= {"optimizer": "adamw", "lr": 1.5e-3}
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
         for name, normalise in DEFINITIONS.items():
@@ -85,24 +81,15 @@ def _train(
         epochs=options.epochs,
         crops=((1.0, 128),),
         target_share=0.6,
+        optimizer="adamw",
         lr=1.5e-3,
         ema=0.99,
         keep=0.1,
         validate_every=options.epochs,
         seed=seed,
     )
-    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    fabric.seed_everything(seed, verbose=False)
-    train_sets, val_sets = open_splits(tuple(options.data))
-    frames = load_frames(train_sets, normalise=normalise)
-    held_out = {d.name: load_frames([d], normalise=normalise) for d in val_sets}
-    network = create_model(options.model)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with tempfile.TemporaryDirectory() as folder:
-        run = loop.start(fabric, SupervisedTask(network, config), config, Path(folder))
-        loop.fit(run, frames, validate=lambda averaged: validate(averaged, held_out))
-    result: Metrics = run.history[-1]["validation"]
-    return result
+    torch.manual_seed(seed)
+    return train_short(create_model(options.model), config, options.data, normalise=normalise)[0]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pays in PitNet: the same short training with one thing changed at a time, judged on the validation splits.
+
+    python benchmarks/frontier.py --data NUAA-SIRST --data NUDT-SIRST --seeds 3
+
+Ranks single changes; the values themselves are those of a short training and far below a long one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from paired import difference, estimate
+from record import RESULTS, write_result
+from short_training import train_short
+
+from pitviper.core.models import create_model
+from pitviper.core.models.complexity import complexity
+from pitviper.train.config import SupervisedConfig
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the base: settings of the network, settings of the training."""
+
+    network: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+VARIANTS = {
+    BASE: Variant(),
+    "packed stage of 4 channels": Variant(
+        {"widths": (4, 32, 48, 64, 64), "stem": 2, "decoder": (1, 2, 1, 1), "packed": True}
+    ),
+    "AdamW, lr 1.5e-3": Variant(training={"optimizer": "adamw", "lr": 1.5e-3}),
+    "Muon, lr 8e-3": Variant(training={"lr": 8e-3}),
+    "batch 16": Variant(training={"batch": 16}),
+    "second decoder convolution at stride 2": Variant({"decoder": (1, 2, 1, 1)}),
+    "no stride 16": Variant({"widths": (16, 32, 48, 64), "depths": (0, 0, 1, 1), "decoder": (1, 1, 1)}),
+    "deeper at strides 8 and 16": Variant({"depths": (0, 0, 1, 2, 2)}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
+    parser.add_argument("--model", default="pit-s")
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "batch": 8, "lr": 4e-3}
+    path = RESULTS / "frontier.json"
+    earlier = json.loads(path.read_text()) if path.is_file() else {}
+    rows: list[dict[str, Any]] = earlier.get("rows", []) if earlier.get("settings") == settings else []
+    done = {(row["variant"], row["seed"]) for row in rows}
+    for seed in range(options.seeds):
+        for name in options.variants:
+            if (name, seed) in done:
+                continue
+            rows.append(_row(options, name, seed))
+            print(rows[-1], flush=True)
+            print(write_result("frontier", {"settings": settings, "rows": rows, "table": table(rows)}))
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each variant: mean over seeds, and the paired difference from the base."""
+    lines = []
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == name]
+        line: dict[str, Any] = {"variant": name, "gmac_256x256": own[0]["gmac_256x256"]}
+        for data in own[0]["metrics"]:
+            for key in ("iou", "niou", "pd"):
+                values = {row["seed"]: row["metrics"][data][key] for row in own}
+                base = {row["seed"]: row["metrics"][data][key] for row in rows if row["variant"] == BASE}
+                line[f"{data} {key}"] = estimate(list(values.values()))
+                line[f"{data} {key} against base"] = difference(values, base)
+        lines.append(line)
+    return lines
+
+
+def _row(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
+    variant = VARIANTS[name]
+    config = SupervisedConfig(
+        model=options.model,
+        data=tuple(Path(d).name for d in options.data),
+        epochs=options.epochs,
+        crops=((1.0, 128),),
+        ema=0.99,
+        validate_every=options.epochs,
+        seed=seed,
+        **{"batch": 8, "lr": 4e-3, **variant.training},
+    )
+    torch.manual_seed(seed)
+    network = create_model(options.model, **variant.network)
+    started = time.perf_counter()
+    metrics, loss = train_short(network, config, options.data)
+    return {
+        "variant": name,
+        "seed": seed,
+        "gmac_256x256": complexity(network)["gmac_256x256"],
+        "training_seconds": round(time.perf_counter() - started, 1),
+        "loss": loss,
+        "metrics": metrics,
+    }
+
+
+if __name__ == "__main__":
+    main()
