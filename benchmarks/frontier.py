@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paired import difference, estimate
+from frontier_table import BASE, summarise
 from record import RESULTS, write_result
 from short_training import train_short
 
 from pitviper.core.models import create_model
 from pitviper.core.models.complexity import complexity
 from pitviper.train.config import SupervisedConfig
-
-BASE = "base"
 
 
 @dataclass(frozen=True)
@@ -70,23 +68,7 @@ def main() -> None:
                 continue
             rows.append(_row(options, name, seed))
             print(rows[-1], flush=True)
-            print(write_result("frontier", {"settings": settings, "rows": rows, "table": table(rows)}))
-
-
-def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A line for each variant: mean over seeds, and the paired difference from the base."""
-    lines = []
-    for name in dict.fromkeys(row["variant"] for row in rows):
-        own = [row for row in rows if row["variant"] == name]
-        line: dict[str, Any] = {"variant": name, "gmac_256x256": own[0]["gmac_256x256"]}
-        for data in own[0]["metrics"]:
-            for key in ("iou", "niou", "pd"):
-                values = {row["seed"]: row["metrics"][data][key] for row in own}
-                base = {row["seed"]: row["metrics"][data][key] for row in rows if row["variant"] == BASE}
-                line[f"{data} {key}"] = estimate(list(values.values()))
-                line[f"{data} {key} against base"] = difference(values, base)
-        lines.append(line)
-    return lines
+            print(write_result("frontier", {"settings": settings, "rows": rows, "table": summarise(rows)}))
 
 
 def _row(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:

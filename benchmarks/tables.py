@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes every published table from its result file into the pages, between the comments that carry its name.
+
+python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fdep_table
+import frontier_table
+import validation
+from record import RESULTS
+
+Result = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def agreement(result: Result) -> str:
+    """How far engines and gains are apart."""
+    rows = []
+    for name, model in result["models"].items():
+        engines, gain = model["engines"], model["gain_and_offset"]
+        maps = engines["worst_map_difference"]
+        rows.append(
+            [
+                name,
+                str(engines["frames"]),
+                f"{maps['torch']:.1e}",
+                f"{maps['training_form']:.1e}",
+                f"{engines['worst_position_difference_px']:.1e} px",
+                f"{gain['worst_position_difference_px']:.1e} px",
+            ]
+        )
+    head = ["model", "frames", "map, torch", "map, training form", "target position, torch"]
+    head.append("target position after gain and offset")
+    return "Largest differences over all frames; the number of targets never differed:\n\n" + _table(
+        head, rows
+    )
+
+
+def latency(result: Result) -> str:
+    """Milliseconds by stage, and against ACM."""
+    stages = ("standardise", "network", "extract", "rest", "total")
+    rows = []
+    for threads, run in result["threads"].items():
+        reference = run["acm_network_alone_ms"]["median"]
+        for profile in run["profiles"]:
+            times = profile["stages"]
+            total = times["total_ms"]
+            rows.append(
+                [threads, profile["model"]]
+                + [f"{times[f'{stage}_ms']['median']:.2f}" for stage in stages]
+                + [f"{total['p99']:.2f}", f"{100 * profile['surroundings']:.1f} %"]
+                + [f"{total['median'] / reference:.2f}"]
+            )
+        rows.append([threads, "ACM, network alone", "", f"{reference:.2f}", *[""] * 5, "1"])
+    head = ["threads", "model", *stages[:-1], "total, median", "total, p99", "around the network"]
+    told = result["conditions"]
+    return f"{told['device']}, ONNX Runtime {told['onnxruntime']}, milliseconds:\n\n" + _table(
+        [*head, "against the network of ACM"], rows
+    )
+
+
+def target_free(result: Result) -> str:
+    """False objects a frame at two thresholds."""
+    models = result["models"]
+    rows = []
+    for data, first in next(iter(models.values())).items():
+        cells = []
+        for found in models.values():
+            at = found[data]["thresholds"]
+            cells.append(f"{at['0.5']['objects_per_frame']:.2f} ({at['0.8']['objects_per_frame']:.2f})")
+        seen = " (seen in training)" if first.get("seen_in_training") else ""
+        rows.append([data + seen, str(first["frames"]), *cells])
+    return _table(["frames", "number", *models], rows)
+
+
+def soak(result: Result) -> str:
+    """Memory over a long stream."""
+    memory, height, width = result["resident_mib"], *result["shape"]
+    return (
+        f"{result['frames']:,} frames of {width}x{height} through `{result['model']}`: resident memory "
+        f"{memory['start']} MiB at the start, {memory['half']} at half, {memory['end']} at the end; slope over the second half "
+        f"{result['slope_bytes_per_frame']} bytes a frame; {result['wrong']} frames lost, doubled or out of order."
+    )
+
+
+def normalisation(result: Result) -> str:
+    """Definitions of the scale, each value by seed."""
+    by_name: dict[str, list[Result]] = {}
+    for row in result["rows"]:
+        by_name.setdefault(row["definition"], []).append(row["metrics"])
+    sets = list(result["rows"][0]["metrics"])
+    columns = [(data, key) for data in sets for key in ("iou", "pd")]
+    rows = [
+        [name, *(" / ".join(f"{100 * m[data][key]:.1f}" for m in found) for data, key in columns)]
+        for name, found in by_name.items()
+    ]
+    head = [f"{data} {'IoU' if key == 'iou' else 'Pd'}" for data, key in columns]
+    settings, seeds = result["settings"], len(next(iter(by_name.values())))
+    told = f"`{settings['model']}`, {settings['epochs']} epochs, {seeds} seeds, each value by seed:"
+    return f"{told}\n\n" + _table(["scale", *head], rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
+    "validation": ("validation", lambda result: validation.table(result["models"])),
+    "agreement": ("validation", agreement),
+    "latency": ("latency", latency),
+    "target_free": ("target_free", target_free),
+    "soak": ("soak", soak),
+    "normalisation": ("normalisation", normalisation),
+    "fdep": ("fdep", fdep_table.tables),
+    "frontier": ("frontier", frontier_table.markdown),
+}
+"""By the name in the pages: stem of the result file, and what makes the table of it."""
+
+PAGES = ("README.md", "docs/results.md")
+
+
+def filled(page: str) -> str:
+    """The page's text with every table made anew from its result file."""
+
+    def made(found: re.Match[str]) -> str:
+        stem, make = TABLES[found[1]]
+        result = json.loads((RESULTS / f"{stem}.json").read_text())
+        return f"<!-- {found[1]} -->\n\n{make(result)}\n\n<!-- end {found[1]} -->"
+
+    return re.sub(r"<!-- (\w+) -->.*?<!-- end \1 -->", made, (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    for page in PAGES:
+        (ROOT / page).write_text(filled(page))
+        print(page)
+
+
+if __name__ == "__main__":
+    main()
