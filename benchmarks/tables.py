@@ -87,7 +87,8 @@ def soak(result: Result) -> str:
     return (
         f"{result['frames']:,} frames of {width}x{height} through `{result['model']}`: resident memory "
         f"{memory['start']} MiB at the start, {memory['half']} at half, {memory['end']} at the end; slope over "
-        f"the second half {result['slope_bytes_per_frame']} bytes a frame; {result['wrong']} frames lost, doubled or out of order."
+        f"the second half {result['slope_bytes_per_frame']} bytes a frame; {result['wrong']} frames lost, "
+        "doubled or out of order."
     )
 
 
