@@ -82,9 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--branch",
-        choices=("light", "main"),
+        choices=("light", "main", "both"),
         default="light",
-        help="of an fdep run; main with --weights last",
+        help="of an fdep run; main and both with --weights last",
     )
     report.set_defaults(run=_report)
     return parser

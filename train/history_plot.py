@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pitviper.core.report import MissingMatplotlib
 from pitviper.core.report.plots import COLOURS
-from pitviper.train.config import TrainingConfig
+from pitviper.train.config import FDEPConfig, TrainingConfig
 from pitviper.train.loop import learning_rate
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def plot_history(
     loss, score, rate, false = figure.subplots(2, 2, sharex=True).reshape(-1)
     _losses(loss, history)
     _learning_rate(rate, config)
-    _scores(score, history)
+    _scores(score, history, " of the light branch" if config.recipe == FDEPConfig.recipe else "")
     _false_objects(false, history)
     for panel in (loss, score, rate, false):
         panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
@@ -70,7 +70,8 @@ def _losses(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
         label = f"{_LOSSES.get(name, name)}: {values[-1]:.4f} at the end"
         panel.plot(epochs, values, color=colour, linewidth=1.6 if name == "loss" else 1.1, label=label)
     panel.set(title="Training loss", ylabel="mean over the epoch's steps")
-    panel.set_ylim(bottom=0)
+    # Room for the legend above the curves: the losses of a run that learns little are as flat as lines of text.
+    panel.set_ylim(0, 1.3 * panel.get_ylim()[1])
 
 
 def _learning_rate(panel: Axes, config: TrainingConfig) -> None:
@@ -92,7 +93,7 @@ def _validated(history: Sequence[dict[str, Any]]) -> dict[str, list[tuple[int, d
     return found
 
 
-def _scores(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
+def _scores(panel: Axes, history: Sequence[dict[str, Any]], branch: str) -> None:
     for (name, points), colour in zip(_validated(history).items(), COLOURS, strict=False):
         for key, (label, style) in _PERCENT.items():
             drawn = [(epoch, 100 * metrics[key]) for epoch, metrics in points if key in metrics]
@@ -101,7 +102,7 @@ def _scores(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
                 panel.plot(
                     *zip(*drawn, strict=True), style, color=colour, label=text, marker=".", markersize=4
                 )
-    panel.set(title="Validation, averaged weights, probability > 0.5", ylabel="%", ylim=(0, 101))
+    panel.set(title=f"Validation{branch}, averaged weights, probability > 0.5", ylabel="%", ylim=(0, 101))
 
 
 def _false_objects(panel: Axes, history: Sequence[dict[str, Any]]) -> None:

@@ -11,12 +11,15 @@ from safetensors import safe_open
 
 from pitviper.core.datasets import Dataset, DatasetError
 from pitviper.core.evaluation import Evaluation, evaluate
-from pitviper.core.models import DetectorNetwork
+from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.report import write_report
+from pitviper.core.report.plots import COLOURS
 from pitviper.train.config import DetectorConfig, stored_config
 from pitviper.train.history_plot import plot_history
 from pitviper.train.run import BEST, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
+
+_OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
 def report_run(folder: Path, output: Path, which: str = "best", *, branch: str = "light") -> Path:
@@ -26,39 +29,60 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         folder: Finished run folder.
         output: Folder to make; files of an earlier report in it are overwritten.
         which: ``"best"`` (chosen on the val splits) or ``"last"``.
-        branch: ``"light"``, the network that is kept, or ``"main"`` of an FDEP run, of which only the last is kept.
+        branch: ``"light"``, the network that is kept, or of an FDEP run, with ``which`` "last", ``"main"`` or
+            ``"both"`` side by side.
 
     Returns:
         Path of ``report.html``. Beside it lie ``training.png`` and what ``core.report.write_report`` writes.
 
     Raises:
-        ValueError: ``branch`` "main" of a run that has none, or with ``which`` "best".
+        ValueError: ``branch`` "main" or "both" of a run that has no main branch, or with ``which`` "best", or "both"
+            with more sets than the page can show.
         FileNotFoundError: The run is not finished, or kept no such weights.
         DatasetError: The run has no val split, or its data is no longer where it was.
         MissingMatplotlib: matplotlib is not installed.
     """
-    if branch == "main" and which != "last":
+    if branch != "light" and which != "last":
         raise ValueError("of the main branch only the last epoch is kept; add --weights last")
-    network, summary = load_main_branch(folder) if branch == "main" else load_run(folder, which)
+    networks, summary = _branches(folder, which, branch)
     config = stored_config(summary)
     val_sets = open_splits(config.data)[1]
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
+    if len(networks) * len(val_sets) > len(COLOURS):
+        raise ValueError(
+            f"{len(val_sets)} sets of two branches do not fit on one page; take --branch light or main"
+        )
     epoch = _best_epoch(folder) if which == "best" else config.epochs
     # Drawn before the evaluation, which takes minutes: a missing matplotlib is told at once.
     curves = plot_history(summary["history"], config, chosen=epoch)
-    evaluations = {f"{d.name} {d.split}": _evaluate(network, d) for d in val_sets}
+    evaluations = {
+        f"{d.name} {d.split}" + (f", {name}" if len(networks) > 1 else ""): _evaluate(network, d)
+        for d in val_sets
+        for name, network in networks.items()
+    }
     page = write_report(
         evaluations,
         output,
         title=f"{config.model}: training run {folder.resolve().name}",
         facts=_recipe_facts(summary, branch)
-        | _facts(network, config, summary, f"{which}, epoch {epoch} of {config.epochs}")
+        | _facts(config, summary, f"{which}, epoch {epoch} of {config.epochs}")
         | {f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
         figures={"Training": curves},
     ).page
     (output / "training.png").write_bytes(curves)
     return page
+
+
+def _branches(folder: Path, which: str, branch: str) -> tuple[dict[str, DetectorNetwork], dict[str, Any]]:
+    """The networks to report on by the name of their branch, the kept one first, and the run's summary."""
+    summary: dict[str, Any] = {}
+    networks: dict[str, DetectorNetwork] = {}
+    if branch != "main":
+        networks["light"], summary = load_run(folder, which)
+    if branch != "light":
+        networks["main"], summary = load_main_branch(folder)
+    return networks, summary
 
 
 def _best_epoch(folder: Path) -> int:
@@ -71,10 +95,9 @@ def _evaluate(network: DetectorNetwork, dataset: Dataset) -> Evaluation:
     return evaluate(predictor(network), dataset.samples)
 
 
-def _facts(
-    network: DetectorNetwork, config: DetectorConfig, summary: dict[str, Any], weights: str
-) -> dict[str, str]:
-    parameters = sum(p.numel() for p in network.parameters())
+def _facts(config: DetectorConfig, summary: dict[str, Any], weights: str) -> dict[str, str]:
+    parameters = sum(p.numel() for p in create_model(config.model).parameters())
+    optimizer = _OPTIMIZERS[config.optimizer]
     sides = [f"{side} px" for _, side in config.crops]
     until = [f" to {share:.0%} of the run" if share < 1 else "" for share, _ in config.crops]
     crops = ", ".join(side + end for side, end in zip(sides, until, strict=True))
@@ -85,7 +108,7 @@ def _facts(
         "Model": f"{config.model}, {parameters:,} parameters in training form",
         "Weights": weights,
         "Trained on": ", ".join(sets),
-        "Settings": f"{config.epochs} epochs, batch {config.batch}, {config.optimizer} lr {config.lr:g} with cosine, "
+        "Settings": f"{config.epochs} epochs, batch {config.batch}, {optimizer} lr {config.lr:g} with cosine, "
         f"EMA {config.ema:g}, crops of {crops}, seed {config.seed}",
     }
 
@@ -95,4 +118,6 @@ def _recipe_facts(summary: dict[str, Any], branch: str) -> dict[str, str]:
         return {}
     vfm = summary["vfm"]
     levels = ", ".join(str(level) for level in vfm["levels"])
-    return {"Recipe": f"fdep with {vfm['name']}, levels {levels}; {branch} branch"}
+    shown = "light (the one that is kept) and main branch" if branch == "both" else f"{branch} branch"
+    facts = {"Recipe": f"fdep with {vfm['name']}, levels {levels}; {shown}"}
+    return facts | ({"SHA-256 of that model": vfm["sha256"]} if "sha256" in vfm else {})

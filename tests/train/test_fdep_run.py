@@ -4,28 +4,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pitviper.core.datasets import open_dataset
 from pitviper.core.manifest import read_package
 from pitviper.core.models import create_model
-from pitviper.train import cli
+from pitviper.train import cli, loop
 from pitviper.train import run as run_module
 from pitviper.train.config import FDEPConfig, SupervisedConfig, recipe_of
-from pitviper.train.data.augment import AugmentConfig
 from pitviper.train.data.store import load_frames
-from pitviper.train.foundation import FeatureCache
+from pitviper.train.foundation import open_vfm
 from pitviper.train.observers import ConsoleObserver
-from pitviper.train.recipes.fdep import MainBranch
+from pitviper.train.recipes.fdep import FDEPTask, MainBranch
+from pitviper.train.report import report_run
 from pitviper.train.run import (
     Hardware,
     load_main_branch,
@@ -165,13 +166,34 @@ def test_package(run: Path, tmp_path: Path) -> None:
         assert b"vfm" not in content
 
 
-def test_report_of_either_branch(run: Path, tmp_path: Path) -> None:
+def test_report_of_either_branch_and_of_both(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    for branch in ("light", "main"):
+    stored = {}
+    for branch, shown in (("main", "main"), ("both", "light (the one that is kept) and main")):
         words = ["--weights", "last", "--branch", branch]
         assert cli.main(["report", str(run), str(tmp_path / branch), *words]) == 0
         page = (tmp_path / branch / "report.html").read_text()
-        assert f"fdep with tiny-random, levels 2, 4; {branch} branch" in page
+        assert f"fdep with tiny-random, levels 2, 4; {shown} branch" in page
+        stored[branch] = json.loads((tmp_path / branch / "metrics.json").read_text())["sets"]
+    assert stored["both"].keys() == {"tiny val, light", "tiny val, main"}
+    main, light = (stored["both"][f"tiny val, {branch}"]["metrics"] for branch in ("main", "light"))
+    assert main == stored["main"]["tiny val"]["metrics"]
+    assert main["sweep"] != light["sweep"], "each has its own curves"
+
+
+def test_a_page_has_room_for_few_sets_of_both_branches(run: Path, tiny: Path, tmp_path: Path) -> None:
+    for name in ("run.json", "last.safetensors", "checkpoint.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    folders = [tmp_path / f"set-{i}" for i in range(4)]
+    for folder in folders:
+        shutil.copytree(tiny, folder)
+    summary = json.loads((run / "run.json").read_text())
+    summary["config"]["data"] = [str(folder) for folder in folders]
+    (tmp_path / "run.json").write_text(json.dumps(summary))
+    with pytest.raises(
+        ValueError, match="4 sets of two branches do not fit on one page; take --branch light"
+    ):
+        report_run(tmp_path, tmp_path / "report", "last", branch="both")
 
 
 def test_messages_name_the_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,6 +232,22 @@ def test_a_resumed_run_keeps_its_foundation_model(
         train_fdep(settings, tmp_path, hardware=CPU, resume=True)
 
 
+def test_optimiser_and_average_hold_no_foundation_model(settings: FDEPConfig, tmp_path: Path) -> None:
+    task = FDEPTask(create_model(settings.model), open_vfm(settings), settings)
+    started = loop.start(Fabric(accelerator="cpu", devices=1), task, settings, tmp_path)
+    frozen = {id(p) for p in task.vfm.backbone.parameters()}
+    stepped = {id(p) for group in started.optimizer.param_groups for p in group["params"]}
+    assert stepped == {id(p) for p in task.parameters()}
+    assert not frozen & stepped
+    copied = started.average.module
+    assert isinstance(copied, FDEPTask)
+    assert copied.vfm is task.vfm, "the averaged copy shares it"
+    assert not frozen & {id(p) for p in started.average.parameters()}
+    assert len(list(copied.parameters())) == len(list(task.parameters()))
+    started.task.train()
+    assert not any(module.training for module in task.vfm.backbone.modules())
+
+
 @pytest.mark.parametrize("statistics", ["separate", "shared", "joint"])
 def test_mixed_precision_and_dropout(settings: FDEPConfig, tmp_path: Path, statistics: str) -> None:
     changed = replace(settings, model="acm", statistics=statistics, distillation=16.0, epochs=1)
@@ -219,75 +257,3 @@ def test_mixed_precision_and_dropout(settings: FDEPConfig, tmp_path: Path, stati
         record["main"] + record["light"] + 16 * record["distillation"], rel=1e-3
     )
     assert names_in(tmp_path / "last.safetensors") == set(create_model("acm").state_dict())
-
-
-@pytest.fixture(scope="module")
-def whole_frames(settings: FDEPConfig) -> FDEPConfig:
-    """Settings under which every crop comes again: frames of 72x72 in crops of 80, nothing warped or disturbed."""
-    plain = AugmentConfig(warp=0.0, photometric=0.0)
-    return replace(settings, crops=((1.0, 80),), augmentation=plain, batch=1, epochs=1)
-
-
-def test_a_feature_cache_changes_no_bit_of_a_training(whole_frames: FDEPConfig, tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path / "cache", limit_gib=1.0)
-    train_fdep(whole_frames, tmp_path / "without", hardware=CPU)
-    train_fdep(whole_frames, tmp_path / "empty", hardware=CPU, cache=cache)
-    stored = {path: path.stat().st_mtime_ns for path in cache.folder.glob("*/*")}
-    assert len(stored) == 10, "one file a training frame"
-    train_fdep(whole_frames, tmp_path / "full", hardware=CPU, cache=cache)
-    assert {path: path.stat().st_mtime_ns for path in cache.folder.glob("*/*")} == stored, "all were read"
-    for name in ("last.safetensors", "checkpoint.safetensors"):
-        without = load_file(tmp_path / "without" / name)
-        for folder in ("empty", "full"):
-            found = load_file(tmp_path / folder / name)
-            assert [key for key in without if not torch.equal(without[key], found[key])] == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"augmentation": AugmentConfig(photometric=0.0)},
-            r"but augmentation\.warp make each crop another one",
-        ),
-        ({"augmentation": AugmentConfig()}, r"augmentation\.warp and augmentation\.photometric make"),
-        (
-            {"crops": ((0.5, 64), (1.0, 80))},
-            r"000\.png of tiny is 72x72 pixels and crops of 64 .* at least 72 pixels",
-        ),
-        ({"synthetic": 1}, "synthetic frames have 256 pixels a side and crops 80"),
-    ],
-)
-def test_a_feature_cache_is_refused_where_no_crop_comes_twice(
-    whole_frames: FDEPConfig, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    cache = FeatureCache(tmp_path / "cache")
-    with pytest.raises(ValueError, match=message):
-        train_fdep(replace(whole_frames, **changes), tmp_path / "run", hardware=CPU, cache=cache)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_feature_cache_of_the_command_line(
-    settings: FDEPConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "train.json"
-    plain = {"warp": 0.0, "photometric": 0.0}
-    file.write_text(json.dumps({"crops": [[1.0, 96]], "batch": 4, "augmentation": plain}))
-    words = ["fdep", "--out", str(tmp_path / "run"), "--config", str(file), "--data", settings.data[0]]
-    words += [
-        "--model",
-        "pit-n",
-        "--epochs",
-        "1",
-        "--vfm",
-        "tiny-random",
-        "--accelerator",
-        "cpu",
-        "--devices",
-        "1",
-    ]
-    words += ["--precision", "32-true", "--vfm-cache", str(tmp_path / "cache")]
-    assert cli.main([*words, "--vfm-cache-gib", "1e-9"]) == 1
-    assert "the feature cache in" in capsys.readouterr().err
-    assert cli.main(words) == 0
-    assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) == 8, "two whole batches of four"
