@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
+from pitviper.train.config import FDEPConfig, PriorConfig, SupervisedConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from pitviper.train.run import Hardware
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
     )
     fdep.set_defaults(run=_fdep)
+    prior = commands.add_parser("prior", help="a foundation model for fdep, from unlabelled frames")
+    _add_recipe(prior, PriorConfig)
+    prior.add_argument(
+        "--download", action="store_true", help="allow fetching the model to adapt from the hub"
+    )
+    prior.set_defaults(run=_prior)
     package = commands.add_parser(
         "package", help="weights package (ONNX, safetensors, manifest) from a finished run"
     )
@@ -167,6 +173,16 @@ def _fdep(options: argparse.Namespace) -> int:
         cache=cache,
     )
     print(options.out)
+    return 0
+
+
+def _prior(options: argparse.Namespace) -> int:
+    from pitviper.train.prior import train_prior
+
+    config = read_config(options)
+    assert isinstance(config, PriorConfig)
+    hardware = _hardware(options)
+    print(train_prior(config, options.out, hardware=hardware, resume=options.resume, download=options.download))
     return 0
 
 

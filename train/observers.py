@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.core.models import DetectorNetwork
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.validate import Metrics, predict_standardised
 
@@ -69,6 +70,7 @@ class TensorBoardObserver:
 
     def _picture(self, frame: StoredFrame) -> NDArray[np.uint8]:
         network = self.run.network
+        assert isinstance(network, DetectorNetwork)
         network.eval()
         probability = predict_standardised(network, frame.image)
         image = frame.image.astype(np.float32)

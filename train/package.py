@@ -16,7 +16,7 @@ from pitviper.core.manifest import Manifest, OperatingPoint, Package
 from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
-from pitviper.train.config import TrainingConfig, stored_config
+from pitviper.train.config import DetectorConfig, stored_config
 from pitviper.train.run import load_run, open_splits
 from pitviper.train.validate import predictor
 
@@ -96,7 +96,7 @@ def _measure(pairs: Sequence[Pair], *, threshold: float = 0.5, curves: bool = Fa
     return metrics.compute()
 
 
-def training_command(config: TrainingConfig) -> str:
+def training_command(config: DetectorConfig) -> str:
     """The command that repeats a run from the manifest's ``config``, saved as config.json; folders by name."""
     parts = ["pitviper-train", config.recipe, "--config", "config.json", "--model", config.model]
     for root in config.data:

@@ -110,12 +110,7 @@ def _train(
     facts: dict[str, Any] | None = None,
 ) -> Path:
     hardware = hardware or Hardware()
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
-    devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
-    fabric = Fabric(accelerator=hardware.accelerator, devices=devices, precision=hardware.precision)  # type: ignore[arg-type]
-    fabric.launch()
-    fabric.seed_everything(config.seed, verbose=False)
+    fabric = launch(hardware, config.seed)
     train_sets, val_sets = open_splits(config.data)
     frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
     held_out = {d.name: load_frames([d]) for d in val_sets}
@@ -134,7 +129,8 @@ def _train(
             TensorBoardObserver(folder / "tensorboard", run, held_out),
         ]
 
-    def evaluate(averaged: DetectorNetwork) -> Metrics:
+    def evaluate(averaged: nn.Module) -> Metrics:
+        assert isinstance(averaged, DetectorNetwork)
         metrics = validate(averaged, held_out) if fabric.is_global_zero else {}
         broadcast: Metrics = fabric.broadcast(metrics)
         return broadcast
@@ -154,6 +150,17 @@ def _train(
         }
         write_summary(folder, summary)
     return folder
+
+
+def launch(hardware: Hardware, seed: int) -> Fabric:
+    """Start the processes of a run on this hardware, each with the same seed."""
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
+    fabric = Fabric(accelerator=hardware.accelerator, devices=devices, precision=hardware.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    fabric.seed_everything(seed, verbose=False)
+    return fabric
 
 
 def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:

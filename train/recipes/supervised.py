@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pitviper.core.models import DetectorNetwork
-from pitviper.train.config import SupervisedConfig, TrainingConfig
+from pitviper.train.config import DetectorConfig, SupervisedConfig
 from pitviper.train.losses import hard_bce_loss, soft_iou_loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -59,7 +59,7 @@ def detection_loss(
     return {"loss": loss, "soft_iou": soft_iou.detach(), "hard_bce": hard_bce.detach()}
 
 
-def require_crops(network: DetectorNetwork, config: TrainingConfig) -> None:
+def require_crops(network: DetectorNetwork, config: DetectorConfig) -> None:
     """Refuse crops that the network cannot take.
 
     Raises:
