@@ -7,6 +7,9 @@
 ...         print(target.x, target.y, target.score)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pitviper.sdk.detections import Detections, Target, Timing
 from pitviper.sdk.detector import Detector
 from pitviper.sdk.engines import Engine, EngineInfo, EngineStatus, engines
@@ -32,8 +35,18 @@ from pitviper.sdk.stream import Stream
 from pitviper.sdk.stream_stats import StreamStats
 from pitviper.sdk.tiling import Tiling
 
+if TYPE_CHECKING:
+    from pitviper.sdk.cameras import CameraProfile, camera_profile
+
+# Imported when first asked for: a program that only detects needs none of them.
+_LAZY = {
+    "CameraProfile": "pitviper.sdk.cameras",
+    "camera_profile": "pitviper.sdk.cameras",
+}
+
 __all__ = [
     "AccuracyGate",
+    "CameraProfile",
     "Detections",
     "Detector",
     "Engine",
@@ -58,7 +71,14 @@ __all__ = [
     "Tiling",
     "Timing",
     "UnsafeWeights",
+    "camera_profile",
     "engines",
     "list_models",
     "open_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pitviper.sdk.cameras import Telemetry
 
 __all__ = ["SKIP_HINT", "Frame", "FrameTime", "Source", "SourceInfo"]
 
@@ -47,7 +50,9 @@ class Frame:
     - `index`: position in the source from 0. A frame that was skipped leaves a gap.
     - `name`: file name where there is one.
     - `flags`: `lossy` (a codec has changed the values), `colour_ignored` (only luma was taken of a colour picture),
-      `corrupt` (the decoder concealed damage), `after_gap` (frames before this one were skipped).
+      `corrupt` (the decoder concealed damage), `after_gap` (frames before this one were skipped); with a camera
+      profile also those of `CameraSource`.
+    - `telemetry`: what the camera says of the frame, where its profile reads that.
     """
 
     image: NDArray[Any]
@@ -55,6 +60,7 @@ class Frame:
     time: FrameTime
     name: str | None = None
     flags: tuple[str, ...] = ()
+    telemetry: Telemetry | None = None
 
 
 @dataclass(frozen=True)

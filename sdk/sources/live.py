@@ -12,7 +12,7 @@ from typing import Any
 
 from pitviper.sdk.errors import SourceError, SourceLost, SourceTimeout
 from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
-from pitviper.sdk.sources.planes import has_colour, to_plane
+from pitviper.sdk.sources.planes import has_colour, to_plane, to_words
 from pitviper.sdk.sources.video import picture_time_ns, stream_info, video_stream
 
 __all__ = ["LiveSource", "open_camera", "open_rtsp", "redact"]
@@ -39,12 +39,22 @@ class LiveSource(Source):
         options: FFmpeg's options for that format.
         timeout_s: Longest wait in seconds for the connection, and then for each read, where the format can be
             interrupted: network streams can, a V4L2 device blocks until its driver gives up.
+        words: Read packed 4:2:2 pictures as 16-bit words (`to_words`), for cameras that hide counts in them.
     """
 
     def __init__(
-        self, url: str, *, kind: str, form: str | None, options: Mapping[str, str], timeout_s: float
+        self,
+        url: str,
+        *,
+        kind: str,
+        form: str | None,
+        options: Mapping[str, str],
+        timeout_s: float,
+        words: bool = False,
     ) -> None:
         import av
+
+        self._to_image = to_words if words else to_plane
 
         self._name = redact(url)
         self._timeout_s = timeout_s
@@ -82,7 +92,7 @@ class LiveSource(Source):
                 base = (*base, "colour_ignored")
             damaged = ("corrupt",) if picture.is_corrupt else ()
             time = FrameTime.now(picture_time_ns(picture))
-            yield Frame(to_plane(picture, self._name), index, time, None, base + damaged)
+            yield Frame(self._to_image(picture, self._name), index, time, None, base + damaged)
             index += 1
 
     def _next(self, pictures: Iterator[Any], index: int) -> tuple[Any, Exception | None]:
@@ -124,10 +134,13 @@ class LiveSource(Source):
         self._container.close()
 
 
-def open_camera(device: str, *, timeout_s: float, options: Mapping[str, str] | None = None) -> Source:
+def open_camera(
+    device: str, *, timeout_s: float, options: Mapping[str, str] | None = None, words: bool = False
+) -> Source:
     """A V4L2 camera, for example /dev/video0.
 
     `options` go to FFmpeg's v4l2 input: input_format=gray16le (raw counts), video_size=640x512, framerate=30.
+    `words` reads packed pictures as 16-bit words.
 
     Raises:
         SourceError: There is no such device, no permission, or it is in use.
@@ -138,7 +151,9 @@ def open_camera(device: str, *, timeout_s: float, options: Mapping[str, str] | N
         raise SourceError(f"{device}: no such camera; present: {there}. Plug it in, or name one of these")
     if not os.access(device, os.R_OK | os.W_OK):
         raise SourceError(f"{device}: no permission; add the user to the group video and log in again")
-    return LiveSource(device, kind="camera", form="v4l2", options=options or {}, timeout_s=timeout_s)
+    return LiveSource(
+        device, kind="camera", form="v4l2", options=options or {}, timeout_s=timeout_s, words=words
+    )
 
 
 def open_rtsp(url: str, *, timeout_s: float, options: Mapping[str, str] | None = None) -> Source:

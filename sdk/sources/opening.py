@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -22,6 +22,9 @@ from pitviper.sdk.sources.frame import Source
 from pitviper.sdk.sources.live import open_camera, open_rtsp, redact
 from pitviper.sdk.sources.synthetic import SyntheticSource, parse_scene
 from pitviper.sdk.sources.video import VideoFile
+
+if TYPE_CHECKING:
+    from pitviper.sdk.cameras import CameraProfile
 
 __all__ = ["open_source"]
 
@@ -39,6 +42,7 @@ def open_source(
     on_error: str = "raise",
     live: bool | None = None,
     options: Mapping[str, str] | None = None,
+    camera: str | CameraProfile | None = None,
 ) -> Source:
     """Open what holds frames.
 
@@ -52,11 +56,44 @@ def open_source(
             `Source.skipped`, logs it and flags the next frame `after_gap`.
         live: Whether frames of an iterable or a function come at a camera's pace; None: only a function's do.
         options: FFmpeg's options for cameras and RTSP, refused for other sources.
+        camera: How raw 16-bit frames are read: a name (`pitviper.sdk.cameras.CAMERAS`), the path of a JSON profile,
+            or a `CameraProfile`. Frames are then unpacked, cropped and byte-swapped as it says, and its telemetry
+            becomes flags. None: frames are taken as they come.
 
     Raises:
         SourceError: It is missing, unreadable or holds no frames. SourceTimeout: it did not answer in time.
-        InputError: Something that is no source, or an argument out of range.
+        InputError: Something that is no source, or an argument out of range; an unknown camera.
     """
+    if camera is not None:
+        from pitviper.sdk.cameras import camera_profile
+        from pitviper.sdk.sources.camera import CameraSource
+
+        profile = camera_profile(camera)
+        if _device(spec):
+            options = {"input_format": profile.pixel_format, **(options or {})}
+        raw = _open(spec, timeout_s, on_error, live, options, words=profile.pixel_format != "gray16le")
+        return CameraSource(raw, profile, on_error=on_error)
+    return _open(spec, timeout_s, on_error, live, options)
+
+
+def _device(spec: Any) -> bool:
+    """Whether a V4L2 camera is meant."""
+    if isinstance(spec, (int, np.integer)) and not isinstance(spec, (bool, np.bool_)):
+        return True
+    text = os.fspath(spec) if isinstance(spec, (str, os.PathLike)) else ""
+    return bool(isinstance(text, str) and re.fullmatch(r"(v4l2://)?(/dev/video)?\d+", text)) and not (
+        text.isdecimal() and os.path.exists(text)
+    )
+
+
+def _open(
+    spec: Any,
+    timeout_s: float,
+    on_error: str,
+    live: bool | None,
+    options: Mapping[str, str] | None,
+    words: bool = False,
+) -> Source:
     if on_error not in ("raise", "skip"):
         raise InputError(f'on_error must be "raise" or "skip", got {on_error!r}')
     if not timeout_s > 0:
@@ -66,7 +103,8 @@ def open_source(
     if isinstance(spec, (int, np.integer)):
         spec = f"/dev/video{int(spec)}"
     if isinstance(spec, (str, os.PathLike)):
-        return _open_text(os.fspath(spec), timeout_s=timeout_s, on_error=on_error, options=options)
+        text = os.fspath(spec)
+        return _open_text(text, timeout_s=timeout_s, on_error=on_error, options=options, words=words)
     _refuse_options(options)
     return _open_object(spec, on_error=on_error, live=live)
 
@@ -97,7 +135,9 @@ def _open_object(spec: Any, *, on_error: str, live: bool | None) -> Source:
     raise InputError(f"a {type(spec).__name__} is no source; pass {_ACCEPTED}")
 
 
-def _open_text(text: str, *, timeout_s: float, on_error: str, options: Mapping[str, str] | None) -> Source:
+def _open_text(
+    text: str, *, timeout_s: float, on_error: str, options: Mapping[str, str] | None, words: bool
+) -> Source:
     if not text:
         raise InputError(f"an empty path is no source; pass {_ACCEPTED}")
     scheme = text.partition("://")[0].lower() if "://" in text else ""
@@ -117,7 +157,7 @@ def _open_text(text: str, *, timeout_s: float, on_error: str, options: Mapping[s
     if text.isdecimal() and not os.path.exists(text):
         text = f"/dev/video{text}"
     if re.fullmatch(r"/dev/video\d+", text):
-        return open_camera(text, timeout_s=timeout_s, options=options)
+        return open_camera(text, timeout_s=timeout_s, options=options, words=words)
     _refuse_options(options)
     return _open_path(text, on_error=on_error)
 

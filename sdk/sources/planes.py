@@ -14,7 +14,7 @@ from pitviper.sdk.errors import InputError
 if TYPE_CHECKING:
     import av
 
-__all__ = ["has_colour", "to_plane"]
+__all__ = ["has_colour", "to_plane", "to_words"]
 
 _PLANAR = re.compile(r"^(gray|ya8$|yuva?j?4\d\dp|nv\d\d|p0\d\d|p2\d\d|p4\d\d)")
 _PACKED = {"yuyv422": 0, "yvyu422": 0, "uyvy422": 1}
@@ -60,6 +60,16 @@ def to_plane(picture: av.VideoFrame, name: str) -> NDArray[Any]:
         f"{name}: pixel format {kind} is not supported; store the frames as gray8 or gray16le "
         "(ffmpeg -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv)"
     )
+
+
+def to_words(picture: av.VideoFrame, name: str) -> NDArray[Any]:
+    """The two bytes of each pixel of a packed 4:2:2 picture as one little-endian word, uint16 [H, W].
+
+    For cameras that send 16-bit counts under the name of YUYV. Other formats are read by `to_plane`.
+    """
+    if picture.format.name not in _PACKED:
+        return to_plane(picture, name)
+    return _plane(picture, 0, np.dtype("<u2"))
 
 
 def has_colour(picture: av.VideoFrame) -> bool:
