@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from fdep_cost import training_cost
 from fdep_table import summarise, tables
-from record import write_result
+from record import RESULTS, write_result
 
 from pitviper.core.datasets import Dataset
 from pitviper.core.evaluation import evaluate
@@ -67,8 +67,8 @@ class Cell:
         return f"{self.model}-{self.condition.replace('/', ',')}-{self.seed}"
 
 
-def main() -> int:
-    options = read_options()
+def main(arguments: list[str] | None = None) -> int:
+    options = read_options(arguments)
     torch.set_num_threads(options.threads)
     train_sets, val_sets = open_splits(tuple(options.data))
     if not val_sets:
@@ -106,7 +106,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--dino-weights", type=Path, help="local file of its weights")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--name", default="fdep", help="stem of the file in benchmarks/results")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where fdep.json goes")
     options = parser.parse_args(arguments)
     for condition in options.conditions:
         settings_of(
@@ -252,7 +252,7 @@ def publish(
         "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
         "training_cost": cost or [],
     }
-    print(write_result(options.name, result), flush=True)
+    print(write_result("fdep", result, folder=options.results), flush=True)
     return result
 
 

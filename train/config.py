@@ -132,8 +132,9 @@ class FDEPConfig(DetectorConfig):
     """FDEP (arXiv 2512.05511): a frozen foundation model in training, the plain network at the end.
 
     Attributes:
-        vfm: Foundation model: a timm name, or with ``vfm_weights`` nothing; ``"tiny-random"`` for dry runs and
-            ``"random:NAME"`` for a timm architecture with random weights, both drawn from ``seed``.
+        vfm: Foundation model: a timm name, or with ``vfm_weights`` nothing; ``"tiny-random"`` for dry runs, and
+            ``"random:NAME"`` for a timm architecture or ``"random"`` for that of ``vfm_weights`` with random weights;
+            random ones are drawn from ``seed``.
         vfm_weights: Local file of its weights.
         levels: Blocks whose outputs are fused, rising; empty for four equally spaced ones.
         samf_style: Of ``core.modules.samf.SAMF``.
