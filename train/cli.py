@@ -98,14 +98,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        choices=("auto",),
+        help="go on with the run in --out; auto: if there is one, else start one",
+    )
     parser.add_argument("--config", type=Path, help="JSON file of settings; options override it")
     _add_settings(parser, config)
     parser.add_argument("--accelerator", default="auto", help="cpu, cuda, auto (default)")
-    parser.add_argument("--devices", default="auto", help="number of processes or devices")
+    parser.add_argument("--devices", default="auto", help="number of processes or devices on each node")
+    parser.add_argument(
+        "--nodes", type=int, default=0, help="number of machines (1, or what torchrun started)"
+    )
     parser.add_argument("--precision", default="bf16-mixed", help="32-true, bf16-mixed (default), 16-mixed")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per process (0: torch decides)")
-    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes per process")
+    parser.add_argument(
+        "--sync-batchnorm", action="store_true", help="batch statistics over all processes (GPUs only)"
+    )
     parser.set_defaults(config_type=config)
 
 
@@ -182,14 +195,24 @@ def _prior(options: argparse.Namespace) -> int:
     config = read_config(options)
     assert isinstance(config, PriorConfig)
     hardware = _hardware(options)
-    print(train_prior(config, options.out, hardware=hardware, resume=options.resume, download=options.download))
+    print(
+        train_prior(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
+    )
     return 0
 
 
 def _hardware(options: argparse.Namespace) -> Hardware:
     from pitviper.train.run import Hardware
 
-    return Hardware(options.accelerator, options.devices, options.precision, options.threads, options.workers)
+    return Hardware(
+        options.accelerator,
+        options.devices,
+        options.precision,
+        options.threads,
+        options.workers,
+        options.nodes,
+        options.sync_batchnorm,
+    )
 
 
 def _average(options: argparse.Namespace) -> int:

@@ -27,7 +27,10 @@ class TrainingConfig:
         crops: (share of the run, side in pixels) pairs: each side is used until that share of the epochs is over.
         crops_per_frame: Crops of each frame in one epoch; a larger frame gets the square root of its area, in
             units of 256 x 256 pixels, as many times more.
-        batch: Crops per optimiser step, over all processes.
+        batch: Crops per optimiser step, over all processes and parts.
+        accumulate: Parts in which each process takes its crops of a step, one after the other, to save memory. Batch
+            norms and hard-example mining see one part of one process at a time.
+        checkpoint_every: Steps between checkpoints inside an epoch; 0: after each epoch only.
         optimizer: "muon" (for the kernels, with AdamW for the rest; see ``optimizer.make_optimizer``) or "adamw".
         lr: Peak learning rate, of both.
         weight_decay: Of both; not applied to biases, batch norms and identity branches.
@@ -49,6 +52,8 @@ class TrainingConfig:
     crops: tuple[tuple[float, int], ...] = ((0.75, 128), (0.85, 192), (1.0, 256))
     crops_per_frame: int = 1
     batch: int = 16
+    accumulate: int = 1
+    checkpoint_every: int = 0
     optimizer: str = "muon"
     lr: float = 8e-3
     weight_decay: float = 1e-2
@@ -65,6 +70,11 @@ class TrainingConfig:
             raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
             raise ValueError("epochs, batch and crops_per_frame must be at least 1")
+        if self.accumulate < 1 or self.checkpoint_every < 0:
+            raise ValueError(
+                f"accumulate must be at least 1 and checkpoint_every at least 0, got {self.accumulate} and "
+                f"{self.checkpoint_every}"
+            )
         if not self.crops or self.crops[-1][0] != 1.0:
             raise ValueError(f"crops must end with share 1.0, got {self.crops}")
 
@@ -219,8 +229,13 @@ RECIPES: dict[str, type[DetectorConfig]] = {c.recipe: c for c in (SupervisedConf
 
 def stored_config(summary: dict[str, Any]) -> DetectorConfig:
     """Settings of a run from its ``run.json`` or checkpoint; one that names no recipe is supervised."""
+    return settings_of(summary, RECIPES[recipe_of(summary)])
+
+
+def settings_of(summary: dict[str, Any], config: type[Config]) -> Config:
+    """Settings from a ``run.json`` or checkpoint; what older files do not say is what they were trained with."""
     before_there_was_a_choice = {"optimizer": "adamw"}
-    return RECIPES[recipe_of(summary)].from_dict(before_there_was_a_choice | summary["config"])
+    return config.from_dict(before_there_was_a_choice | summary["config"])
 
 
 def recipe_of(summary: dict[str, Any]) -> str:

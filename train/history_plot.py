@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pitviper.core.report import MissingMatplotlib
 from pitviper.core.report.plots import COLOURS
 from pitviper.train.config import FDEPConfig, TrainingConfig
-from pitviper.train.loop import learning_rate
+from pitviper.train.epoch import learning_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

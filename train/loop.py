@@ -3,28 +3,27 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from pitviper.train.config import TrainingConfig, recipe_of
-from pitviper.train.data.crops import CropDataset, EpochSampler, crop_counts
+from pitviper.train.config import TrainingConfig, recipe_of, settings_of
 from pitviper.train.data.store import StoredFrame
+from pitviper.train.epoch import learning_rate, one_epoch, progress
 from pitviper.train.optimizer import make_optimizer
-from pitviper.train.state import load_checkpoint, save_checkpoint
+from pitviper.train.state import CHECKPOINT, load_checkpoint, save_checkpoint
+from pitviper.train.step import unwrapped
 from pitviper.train.validate import Metrics
 
-Batch = tuple[Tensor, Tensor]
+AUTO = "auto"
+"""Of ``resume``: go on with the run that a folder holds, or start one."""
 
 
 class Observer(Protocol):
@@ -39,7 +38,11 @@ class Observer(Protocol):
 
 @dataclass
 class TrainingRun:
-    """Everything that goes on from step to step."""
+    """Everything that goes on from step to step.
+
+    ``epoch`` counts the epochs that are over, ``step`` the steps taken of the next one, and ``totals`` are the sums of
+    their losses at its last checkpoint.
+    """
 
     fabric: Fabric
     task: nn.Module
@@ -50,6 +53,8 @@ class TrainingRun:
     history: list[dict[str, Any]]
     facts: dict[str, Any]
     epoch: int = 0
+    step: int = 0
+    totals: dict[str, float] = field(default_factory=dict)
 
     @property
     def network(self) -> nn.Module:
@@ -58,6 +63,11 @@ class TrainingRun:
         assert isinstance(network, nn.Module)
         return network
 
+    def what_is_kept(self) -> str:
+        """For messages: whether there is a checkpoint to go on from."""
+        path = self.folder / CHECKPOINT
+        return f"{path} is from before" if path.exists() else f"{self.folder} holds no checkpoint yet"
+
 
 def start(
     fabric: Fabric,
@@ -65,18 +75,31 @@ def start(
     config: TrainingConfig,
     folder: Path,
     *,
-    resume: bool = False,
+    resume: bool | str = False,
     facts: dict[str, Any] | None = None,
+    sync_batchnorm: bool = False,
 ) -> TrainingRun:
     """Make the optimiser and the averaged weights, or take them from the folder's checkpoint.
 
-    ``facts`` are what a run depends on beside its settings, such as the hash of a file; resuming needs the same.
+    Args:
+        fabric: Launched.
+        task: On any device; ``start`` moves it.
+        config: Settings of the run.
+        folder: Run folder.
+        resume: Whether to go on with the folder's run; ``"auto"`` does so when it holds a checkpoint and starts one
+            when it holds none.
+        facts: What a run depends on beside its settings, such as the hash of a file; resuming needs the same.
+        sync_batchnorm: Take the statistics of batch norms over all processes; on a GPU only, as torch has it.
 
     Raises:
         FileExistsError: The folder holds a checkpoint and ``resume`` is False.
+        FileNotFoundError: ``resume`` is True and the folder holds no checkpoint.
         ValueError: ``resume`` with another recipe, settings or facts than the checkpoint's; the message names them.
+            Or ``sync_batchnorm`` without a GPU.
     """
-    if not resume and (folder / "checkpoint.safetensors").exists():
+    if resume == AUTO:
+        resume = bool(fabric.broadcast((folder / CHECKPOINT).exists()))
+    if not resume and (folder / CHECKPOINT).exists():
         raise FileExistsError(
             f"{folder} holds a run already; pass --resume to go on with it, or another --out"
         )
@@ -95,9 +118,21 @@ def start(
         if numbers is None:
             raise FileNotFoundError(f"{folder} holds no checkpoint to resume from; leave --resume out")
         run.epoch, run.history = numbers["epoch"], numbers["history"]
+        run.step, run.totals = numbers.get("step", 0), numbers.get("totals", {})
+    if sync_batchnorm:
+        task = _synchronised(fabric, task)
     wrapped, optimizer = fabric.setup(task, optimizer)
     run.task, run.optimizer = wrapped, optimizer
     return run
+
+
+def _synchronised(fabric: Fabric, task: nn.Module) -> nn.Module:
+    if fabric.device.type == "cpu":
+        raise ValueError(
+            "synchronised batch norms need GPUs: torch has none for the CPU; leave --sync-batchnorm out"
+        )
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def fit(
@@ -109,18 +144,25 @@ def fit(
     workers: int = 0,
     on_validation: Callable[[TrainingRun, Metrics], None] | None = None,
 ) -> None:
-    """Train from ``run.epoch`` to the end of the config, with a checkpoint after every epoch."""
+    """Train from where ``run`` is to the end of its settings, with a checkpoint after every epoch.
+
+    Raises:
+        FloatingPointError: A loss, a gradient or a weight is not finite. The run stops before it is saved; the message
+            names the frames of the step.
+        ValueError: The batch does not suit the data or the processes; as in ``EpochSampler``.
+        OSError: A checkpoint could not be written; the one before is kept.
+    """
     config, fabric = run.config, run.fabric
     observers = tuple(observers)
     while run.epoch < config.epochs:
         started = time.perf_counter()
-        losses = _one_epoch(run, _loader(run, frames, workers))
-        run.epoch += 1
+        losses = one_epoch(run, frames, workers=workers, checkpoint=lambda: _save(run))
+        run.epoch, run.step, run.totals = run.epoch + 1, 0, {}
         record: dict[str, Any] = {"epoch": run.epoch, **losses}
         if fabric.is_global_zero:
             for observer in observers:
                 observer.epoch(
-                    run.epoch, losses, learning_rate(config, _progress(run)), time.perf_counter() - started
+                    run.epoch, losses, learning_rate(config, progress(run)), time.perf_counter() - started
                 )
         if run.epoch in (1, config.epochs) or run.epoch % config.validate_every == 0:
             metrics = validate(run.network)
@@ -131,96 +173,18 @@ def fit(
                 if on_validation is not None:
                     on_validation(run, metrics)
         run.history.append(record)
-        if fabric.is_global_zero:
-            _save(run)
+        _save(run)
         fabric.barrier()
 
 
-def learning_rate(config: TrainingConfig, progress: float) -> float:
-    """Linear warm-up, then a cosine to 1 % of the peak; ``progress`` in [0, 1]."""
-    if progress < config.warmup:
-        return config.lr * max(progress / config.warmup, 1e-3)
-    along = (progress - config.warmup) / max(1.0 - config.warmup, 1e-9)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(along, 1.0))))
-
-
-def _progress(run: TrainingRun, step: float = 0.0) -> float:
-    return (run.epoch + step) / run.config.epochs
-
-
-def _one_epoch(run: TrainingRun, loader: DataLoader[Batch]) -> dict[str, float]:
-    run.task.train()
-    _seed_dropout(run)
-    totals: dict[str, Tensor] = {}
-    steps = len(loader)
-    for step, (images, masks) in enumerate(loader):
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(run.config, _progress(run, step / steps))
-        parts = run.task(images.contiguous(memory_format=torch.channels_last), masks)
-        run.fabric.backward(parts["loss"])
-        run.fabric.clip_gradients(run.task, run.optimizer, max_norm=run.config.clip, error_if_nonfinite=False)
-        run.optimizer.step()
-        run.optimizer.zero_grad(set_to_none=True)
-        run.average.update_parameters(_unwrapped(run.task))
-        for name, value in parts.items():
-            totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value.detach()
-    result = {name: _mean(run.fabric, value / steps) for name, value in totals.items()}
-    if not math.isfinite(result["loss"]):
-        raise FloatingPointError(
-            f"the loss became {result['loss']} in epoch {run.epoch + 1}; lower --lr, or look for a broken frame. "
-            f"The checkpoint in {run.folder} is from the epoch before"
-        )
-    return result
-
-
-def _seed_dropout(run: TrainingRun) -> None:
-    """Start torch's own randomness anew from (seed, epoch, rank), so that a resumed run repeats it."""
-    entropy = (run.config.seed, run.epoch, run.fabric.global_rank)
-    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-
-
-def _mean(fabric: Fabric, value: Tensor) -> float:
-    reduced = fabric.all_reduce(value)
-    assert isinstance(reduced, Tensor)
-    return float(reduced)
-
-
-def _loader(run: TrainingRun, frames: Sequence[StoredFrame], workers: int) -> DataLoader[Batch]:
-    config, fabric = run.config, run.fabric
-    if config.batch % fabric.world_size:
-        raise ValueError(f"batch {config.batch} does not divide into {fabric.world_size} processes")
-    crops = CropDataset(
-        frames,
-        size=config.crop_at(run.epoch),
-        target_share=config.target_share,
-        augmentation=config.augmentation_at(run.epoch),
-        seed=config.seed,
-    )
-    sampler = EpochSampler(
-        crop_counts(frames, config.crops_per_frame),
-        seed=config.seed,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
-    sampler.epoch = run.epoch
-    batch = config.batch // fabric.world_size
-    if len(sampler) < batch:
-        raise ValueError(f"{len(sampler)} crops an epoch do not fill a batch of {batch}; lower --batch")
-    loader: DataLoader[Batch] = DataLoader(
-        crops, batch_size=batch, sampler=sampler, num_workers=workers, drop_last=True
-    )
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
-
-
-def _unwrapped(task: nn.Module) -> nn.Module:
-    inner = getattr(task, "module", task)
-    return inner.module if isinstance(inner, nn.parallel.DistributedDataParallel) else inner
-
-
 def _save(run: TrainingRun) -> None:
+    if not run.fabric.is_global_zero:
+        return
     numbers = {"epoch": run.epoch, "history": run.history, "recipe": run.config.recipe}
     numbers |= {"config": run.config.to_dict(), "facts": run.facts}
-    modules = {"task": _unwrapped(run.task), "average": run.average}
+    if run.step:
+        numbers |= {"step": run.step, "totals": run.totals}
+    modules = {"task": unwrapped(run.task), "average": run.average}
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
     save_checkpoint(run.folder, modules=modules, optimizer=optimizer, numbers=numbers)
 
@@ -228,7 +192,7 @@ def _save(run: TrainingRun) -> None:
 def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:
     if recipe_of(numbers) != config.recipe:
         raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
-    saved, given = type(config).from_dict(numbers["config"]).to_dict(), config.to_dict()
+    saved, given = settings_of(numbers, type(config)).to_dict(), config.to_dict()
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")

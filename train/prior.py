@@ -39,7 +39,7 @@ def train_prior(
     folder: Path,
     *,
     hardware: Hardware | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
     download: bool = False,
 ) -> Path:
     """Train without masks, and leave ``prior.safetensors`` (the averaged transformer) and ``prior.json`` in ``folder``.
@@ -48,7 +48,7 @@ def train_prior(
         config: Settings.
         folder: Run folder.
         hardware: Where it runs.
-        resume: Go on with the run in the folder.
+        resume: Go on with the run in the folder; "auto": if it holds one, else start one.
         download: Allow fetching the model to adapt from the hub into its cache.
 
     Returns:

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load, load_file, save_file
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 from torch import nn
 
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
@@ -26,7 +28,7 @@ from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_v
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
 from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.supervised import SupervisedTask
-from pitviper.train.state import load_module
+from pitviper.train.state import load_module, write_whole
 from pitviper.train.validate import Metrics, selection_score, validate
 
 BEST = "best.safetensors"
@@ -36,17 +38,29 @@ SUMMARY = "run.json"
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run goes: the arguments of ``lightning_fabric.Fabric``, CPU threads and loader processes."""
+    """Where a run goes.
+
+    Attributes:
+        accelerator: Of ``lightning_fabric.Fabric``.
+        devices: Processes on each node, of ``Fabric``; under torchrun "auto" is what torchrun started.
+        precision: Of ``Fabric``.
+        threads: CPU threads of a process; 0: torch decides.
+        workers: Loader processes of a process.
+        nodes: Machines; under torchrun 0 is what torchrun started, else 1.
+        sync_batchnorm: Take the statistics of batch norms over all processes; GPUs only.
+    """
 
     accelerator: str = "auto"
     devices: str = "auto"
     precision: str = "bf16-mixed"
     threads: int = 0
     workers: int = 0
+    nodes: int = 0
+    sync_batchnorm: bool = False
 
 
 def train_supervised(
-    config: SupervisedConfig, folder: Path, *, hardware: Hardware | None = None, resume: bool = False
+    config: SupervisedConfig, folder: Path, *, hardware: Hardware | None = None, resume: bool | str = False
 ) -> Path:
     """Train, and leave ``last.safetensors``, ``best.safetensors`` (by the val splits) and ``run.json`` in ``folder``.
 
@@ -65,7 +79,7 @@ def train_fdep(
     folder: Path,
     *,
     hardware: Hardware | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
     download: bool = False,
     cache: FeatureCache | None = None,
 ) -> Path:
@@ -106,7 +120,7 @@ def _train(
     make_task: Callable[[DetectorNetwork], nn.Module],
     *,
     hardware: Hardware | None,
-    resume: bool,
+    resume: bool | str,
     facts: dict[str, Any] | None = None,
 ) -> Path:
     hardware = hardware or Hardware()
@@ -118,7 +132,15 @@ def _train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.init:
         facts = {**(facts or {}), "init": start_from(Path(config.init), network)}
-    run = loop.start(fabric, make_task(network), config, folder, resume=resume, facts=facts)
+    run = loop.start(
+        fabric,
+        make_task(network),
+        config,
+        folder,
+        resume=resume,
+        facts=facts,
+        sync_batchnorm=hardware.sync_batchnorm,
+    )
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
         _say(
@@ -153,12 +175,32 @@ def _train(
 
 
 def launch(hardware: Hardware, seed: int) -> Fabric:
-    """Start the processes of a run on this hardware, each with the same seed."""
+    """Start the processes of a run on this hardware, or join those of torchrun or srun, each with the same seed.
+
+    Raises:
+        ValueError: The machine has no such hardware, or the launcher started another number of processes.
+    """
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
-    fabric = Fabric(accelerator=hardware.accelerator, devices=devices, precision=hardware.precision)  # type: ignore[arg-type]
-    fabric.launch()
+    nodes = hardware.nodes or 1
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        local, world = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        devices = local if devices == "auto" else devices
+        nodes = hardware.nodes or world // local
+    try:
+        fabric = Fabric(
+            accelerator=hardware.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=hardware.precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        raise ValueError(
+            f"--accelerator {hardware.accelerator} --devices {hardware.devices} --nodes {nodes} --precision "
+            f"{hardware.precision}: {error}"
+        ) from error
     fabric.seed_everything(seed, verbose=False)
     return fabric
 
@@ -182,6 +224,8 @@ def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:
         content = read_package(path).read(WEIGHTS)
     try:
         network.load_state_dict(load(content))
+    except SafetensorError as error:
+        raise ValueError(f"--init {path} is damaged or no safetensors file: {error}") from error
     except RuntimeError as error:
         raise ValueError(f"--init {path} holds the weights of another network: {error}") from error
     return {"weights": path.name, **file_record(content)}
@@ -263,9 +307,7 @@ def load_main_branch(folder: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Write ``run.json``, which marks a run as finished and so appears whole or not at all."""
-    partial = folder / f"{SUMMARY}.partial"
-    partial.write_text(json.dumps(summary, indent=1) + "\n")
-    os.replace(partial, folder / SUMMARY)
+    write_whole(folder / SUMMARY, f"{json.dumps(summary, indent=1)}\n".encode())
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:
@@ -290,13 +332,10 @@ def describe_set(dataset: Dataset) -> dict[str, Any]:
 
 def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     """Write weights in training form as safetensors, whole or not at all; ``metadata`` goes into the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     foreign = [name for name in tensors if name.startswith(("samf", "vfm", "main_statistics"))]
     assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
-    save_file(tensors, partial, metadata=metadata)
-    os.replace(partial, path)
+    write_whole(path, save(tensors, metadata=metadata))
 
 
 def _say(text: str) -> None:

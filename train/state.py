@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-_FILE = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of a checkpoint in its run folder."""
 
 
 def save_checkpoint(
@@ -26,8 +28,10 @@ def save_checkpoint(
         modules: Modules by name; names hold no slash.
         optimizer: Its state per parameter must be tensors and single numbers, which come back as tensors.
         numbers: JSON-safe mapping (epoch, config, history).
+
+    Raises:
+        OSError: It cannot be written; the last checkpoint is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{name}/{key}": value.detach().cpu().contiguous()
         for name, module in modules.items()
@@ -38,9 +42,34 @@ def save_checkpoint(
             f"optimizer/{index}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
             for key, value in state.items()
         }
-    partial = folder / (_FILE + ".partial")
-    save_file({k: v.clone() for k, v in tensors.items()}, partial, metadata={"numbers": json.dumps(numbers)})
-    os.replace(partial, folder / _FILE)
+    content = save(tensors, metadata={"numbers": json.dumps(numbers)})
+    try:
+        write_whole(folder / CHECKPOINT, content)
+    except OSError as error:
+        kept = "the one before is kept" if (folder / CHECKPOINT).exists() else "there is none yet"
+        raise OSError(
+            f"the checkpoint of {len(content) / 1e6:.1f} MB cannot be written to {folder}: {error.strerror or error}; "
+            f"{kept}. Make room, then go on with --resume"
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file by ``content``, or leave it as it was: a process that dies on the way changes nothing.
+
+    Raises:
+        OSError: It cannot be written, for instance because the disk is full; nothing half-written stays behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(
@@ -54,7 +83,7 @@ def load_checkpoint(
 
     ``check`` gets the numbers before anything is restored, and raises where the checkpoint is of another run.
     """
-    path = folder / _FILE
+    path = folder / CHECKPOINT
     if not path.is_file():
         return None
     numbers = read_numbers(path)
@@ -79,18 +108,23 @@ def load_module(folder: Path, name: str, module: nn.Module, *, inner: str = "") 
     Raises:
         FileNotFoundError: The folder holds no checkpoint.
     """
-    path = folder / _FILE
+    path = folder / CHECKPOINT
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no {_FILE}, which alone keeps what only training needs")
+        raise FileNotFoundError(f"{folder} holds no {CHECKPOINT}, which alone keeps what only training needs")
     prefix = f"{name}/{inner}"
     found = {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}
     module.load_state_dict(found)
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
-    """The JSON numbers of a checkpoint file, without its tensors."""
-    from safetensors import safe_open
+    """The JSON numbers of a checkpoint file, without its tensors.
 
-    with safe_open(path, framework="pt") as file:
-        numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])
+    Raises:
+        ValueError: The file is damaged or no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no checkpoint of a run, or is damaged ({error})") from error
     return numbers

@@ -27,13 +27,13 @@ def test_missing_settings_take_their_defaults() -> None:
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown setting: learning_rate; known are augmentation, batch"):
+    with pytest.raises(ValueError, match=r"unknown setting: learning_rate; known are accumulate, augmentation"):
         SupervisedConfig.from_dict({"learning_rate": 1e-3})
     with pytest.raises(ValueError, match=r"unknown setting of augmentation: flip; known are gain"):
         SupervisedConfig.from_dict({"augmentation": {"flip": 1}})
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 0}, {"crops_per_frame": 0}])
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 0}, {"crops_per_frame": 0}, {"accumulate": 0}])
 def test_counts_start_at_one(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         SupervisedConfig(**change)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ STORED = {
 def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
     config = stored_config({"config": STORED, "history": []})
     assert type(config) is SupervisedConfig
-    later = {"init": "", "optimizer": "adamw"}
+    later = {"init": "", "optimizer": "adamw", "accumulate": 1, "checkpoint_every": 0}
     assert json.loads(json.dumps(config.to_dict())) == STORED | later
 
 

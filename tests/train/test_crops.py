@@ -75,36 +75,63 @@ def test_cut_inside_is_the_window_itself() -> None:
     assert np.array_equal(cut(array, 2, 5, 4), array[2:6, 5:9])
 
 
-@pytest.mark.parametrize("repeats", [[1] * 10, [1, 3, 2, 1, 4]])
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_share_an_epoch_out(repeats: list[int], world: int) -> None:
-    samplers = [EpochSampler(repeats, seed=5, rank=rank, world=world) for rank in range(world)]
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 1), (1, 2), (2, 3), (6, 1), (1, 6)])
+def test_a_step_takes_the_same_crops_however_it_is_shared(world: int, accumulate: int) -> None:
+    """12 crops a step; 31 keys make two steps, and 7 are left out."""
+    repeats = [1, 3, 2, 1, 4, 1, 3, 2, 1, 4, 5, 4]
     for epoch in (0, 7):
+        samplers = [
+            EpochSampler(repeats, batch=12, seed=5, rank=rank, world=world, accumulate=accumulate)
+            for rank in range(world)
+        ]
         for sampler in samplers:
             sampler.epoch = epoch
-        parts = [list(sampler) for sampler in samplers]
-        assert {len(part) for part in parts} == {sum(repeats) // world} == {len(s) for s in samplers}
-        together = [key for part in parts for key in part]
-        assert len(set(together)) == len(together), "no crop is drawn by two processes"
-        full = EpochSampler(repeats, seed=5)
-        full.epoch = epoch
-        assert set(together) <= set(full)
-        assert len(full) - len(together) < world
+        whole = EpochSampler(repeats, batch=12, seed=5)
+        whole.epoch = epoch
+        taken = [list(sampler) for sampler in samplers]
+        assert {len(parts) for parts in taken} == {2 * accumulate} == {len(s) for s in samplers}
+        for step, expected in enumerate(whole):
+            parts = [p for own in taken for p in own[step * accumulate : (step + 1) * accumulate]]
+            assert sorted(key for part in parts for key in part) == sorted(expected)
+            assert {len(part) for part in parts} == {12 // (world * accumulate)}
+
+
+def test_parts_do_not_depend_on_how_many_processes_share_them() -> None:
+    alone = list(EpochSampler([8], batch=8, seed=1, accumulate=4))
+    shared = [list(EpochSampler([8], batch=8, seed=1, rank=r, world=2, accumulate=2)) for r in range(2)]
+    assert sorted(alone) == sorted(shared[0] + shared[1])
+
+
+def test_an_epoch_goes_on_at_a_step() -> None:
+    whole = list(EpochSampler([20], batch=4, seed=1, accumulate=2))
+    rest = EpochSampler([20], batch=4, seed=1, accumulate=2)
+    rest.first_step = 3
+    assert list(rest) == whole[6:]
+    assert len(rest) == 4
+
+
+def test_batches_that_do_not_fit() -> None:
+    with pytest.raises(
+        ValueError, match=r"batch 6 does not divide into 4 parts \(2 processes, --accumulate 2\)"
+    ):
+        EpochSampler([9], batch=6, seed=0, world=2, accumulate=2)
+    with pytest.raises(ValueError, match="9 crops an epoch do not fill a batch of 10; lower --batch"):
+        EpochSampler([9], batch=10, seed=0)
 
 
 def test_order_changes_with_epoch_and_seed_and_draws_never_repeat() -> None:
-    sampler = EpochSampler([1, 2, 3], seed=0)
+    sampler = EpochSampler([1, 2, 3], batch=6, seed=0)
     epochs = []
     for epoch in range(4):
         sampler.epoch = epoch
-        epochs.append(list(sampler))
+        epochs += list(sampler)
     keys = [key for epoch in epochs for key in epoch]
     assert len(set(keys)) == len(keys) == 24
     assert len({tuple(i for _, i in epoch) for epoch in epochs}) > 1
     sampler.epoch = 2
-    assert list(sampler) == epochs[2]
-    other = EpochSampler([1, 2, 3], seed=1)
-    assert list(other) != epochs[0]
+    assert list(sampler) == [epochs[2]]
+    other = EpochSampler([1, 2, 3], batch=6, seed=1)
+    assert list(other) != [epochs[0]]
 
 
 def test_larger_frames_give_more_crops() -> None:

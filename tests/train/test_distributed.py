@@ -24,7 +24,7 @@ fit = loop.fit
 
 def fit_and_keep(run, *arguments, **named):
     fit(run, *arguments, **named)
-    inner = loop._unwrapped(run.task)
+    inner = loop.unwrapped(run.task)
     tensors = {f"task/{k}": v.detach().contiguous() for k, v in inner.named_parameters()}
     tensors |= {f"average/{k}": v.detach().contiguous() for k, v in run.network.named_parameters()}
     save_file(tensors, Path(sys.argv[1]) / f"rank{run.fabric.global_rank}.safetensors")

@@ -18,7 +18,7 @@ from pitviper.core.datasets import DatasetError
 from pitviper.core.manifest import file_record
 from pitviper.core.models import create_model
 from pitviper.train.config import SupervisedConfig
-from pitviper.train.loop import learning_rate
+from pitviper.train.epoch import learning_rate
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.run import Hardware, load_run, open_splits, start_from, train_supervised
 from pitviper.train.validate import selection_score
@@ -121,7 +121,7 @@ def test_a_network_with_dropout_resumes_to_the_same_end(
 
 
 def test_resume_refuses_other_settings(finished: Path, config: Make) -> None:
-    with pytest.raises(ValueError, match=r"a resumed run keeps its settings: lr was 0\.0015, now 0\.1"):
+    with pytest.raises(ValueError, match=r"a resumed run keeps its settings: lr was 0\.008, now 0\.1"):
         train_supervised(config(lr=0.1), finished, hardware=CPU, resume=True)
 
 
@@ -138,11 +138,6 @@ def test_no_data(tmp_path: Path) -> None:
 def test_too_few_frames_for_a_batch(config: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"10 crops an epoch do not fill a batch of 64; lower --batch"):
         train_supervised(config(batch=64), tmp_path, hardware=CPU)
-
-
-def test_a_loss_that_is_no_number_stops_the_run(config: Make, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"the loss became nan in epoch \d; lower --lr"):
-        train_supervised(config(lr=1e30, warmup=0.0), tmp_path, hardware=CPU)
 
 
 def test_synthetic_frames_alone(tmp_path: Path) -> None:

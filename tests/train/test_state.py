@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from pitviper.train import state
-from pitviper.train.state import load_checkpoint, read_numbers, save_checkpoint
+from pitviper.train.state import load_checkpoint, read_numbers, save_checkpoint, write_whole
 
 
 def stepped(seed: int, steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -53,17 +55,72 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 
 def test_a_failed_save_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full halfway through the file, and again on the very first write of a run."""
+    module, optimizer = stepped(0, 1)
+
+    def save(folder: Path, epoch: int) -> None:
+        save_checkpoint(folder, modules={"task": module}, optimizer=optimizer, numbers={"epoch": epoch})
+
+    save(tmp_path, 1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    real = Path.open
+
+    def full_disk(self: Path, *arguments: Any, **named: Any) -> Any:
+        file = real(self, *arguments, **named)
+        return FullDisk(file) if self.name.endswith(".partial") else file
+
+    monkeypatch.setattr(Path, "open", full_disk)
+    message = r"the checkpoint of 0\.0 MB cannot be written to .*: No space left on device; "
+    with pytest.raises(
+        OSError, match=message + "the one before is kept. Make room, then go on with --resume"
+    ):
+        save(tmp_path, 2)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"], "the half file is gone"
+    with pytest.raises(OSError, match=message + "there is none yet"):
+        save(tmp_path / "other", 1)
+
+
+class FullDisk:
+    """A file that takes half of what it is given, as the last file of a full disk does."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, content: bytes) -> int:
+        self.file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_limit_of_the_system(tmp_path: Path) -> None:
+    """No file of this process may grow beyond 64 KiB: the real system call fails, not a stand-in."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "weights.safetensors"
+    write_whole(path, b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_whole(path, bytes(1 << 17))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     module, optimizer = stepped(0, 1)
     save_checkpoint(tmp_path, modules={"task": module}, optimizer=optimizer, numbers={"epoch": 1})
-
-    def full_disk(tensors: object, path: Path, metadata: object = None) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(state, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save_checkpoint(tmp_path, modules={"task": module}, optimizer=optimizer, numbers={"epoch": 2})
-    assert read_numbers(tmp_path / "checkpoint.safetensors") == {"epoch": 1}
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is no checkpoint of a run, or is damaged"):
+        load_checkpoint(tmp_path, modules={"task": module}, optimizer=optimizer)
 
 
 def test_no_pickle_in_a_checkpoint(tmp_path: Path) -> None:

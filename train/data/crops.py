@@ -77,28 +77,69 @@ def cut(array: NDArray[np.generic], top: int, left: int, size: int) -> NDArray[n
     return np.pad(window, [(0, m) for m in missing], mode="reflect") if any(missing) else window
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (draw, index) of one epoch: frame i comes ``repeats[i]`` times, in an order drawn from (seed, epoch).
+class EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Keys (draw, index) of one epoch, one list for each part of a step, in an order drawn from (seed, epoch).
 
-    ``draw`` counts the crops taken of a frame since the start of the run, so every crop is another one. With several
-    processes, process r of n gets every n-th key, and all get equally many.
+    Frame i comes ``repeats[i]`` times; ``draw`` counts the crops taken of it since the start of the run, so every crop
+    is another one. A step takes the next ``batch`` keys; those that do not fill a last step are left out. Its keys are
+    dealt out one by one to ``world * accumulate`` parts. Process r of n takes the parts r, r + n, r + 2n and so on:
+    which crops a step and its parts hold does not depend on how many processes share the parts.
+
+    Args:
+        repeats: Crops of each frame in an epoch.
+        batch: Keys of a step, over all processes and parts.
+        seed: Seed of the run.
+        rank: r.
+        world: n.
+        accumulate: Parts of a step that each process takes.
+
+    Raises:
+        ValueError: The batch does not divide into the parts, or is larger than an epoch.
     """
 
-    def __init__(self, repeats: Sequence[int], *, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        repeats: Sequence[int],
+        *,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        parts = world * accumulate
+        if batch % parts:
+            raise ValueError(
+                f"batch {batch} does not divide into {parts} parts ({world} processes, --accumulate {accumulate})"
+            )
+        if sum(repeats) < batch:
+            raise ValueError(f"{sum(repeats)} crops an epoch do not fill a batch of {batch}; lower --batch")
         self.repeats = repeats
+        self.batch = batch
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.accumulate = accumulate
         self.epoch = 0
+        self.first_step = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return sum(self.repeats) // self.batch
 
     def __len__(self) -> int:
-        return sum(self.repeats) // self.world
+        return (self.steps - self.first_step) * self.accumulate
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         keys = [(self.epoch * n + k, i) for i, n in enumerate(self.repeats) for k in range(n)]
-        order = rng.permutation(len(keys))[self.rank : len(self) * self.world : self.world]
-        return (keys[i] for i in order)
+        order = rng.permutation(len(keys))
+        parts = self.world * self.accumulate
+        for step in range(self.first_step, self.steps):
+            taken = order[step * self.batch : (step + 1) * self.batch]
+            for part in range(self.rank, parts, self.world):
+                yield [keys[i] for i in taken[part::parts]]
 
 
 def crop_counts(frames: Sequence[StoredFrame], crops_per_frame: int) -> list[int]:
