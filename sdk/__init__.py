@@ -37,11 +37,13 @@ from pitviper.sdk.tiling import Tiling
 
 if TYPE_CHECKING:
     from pitviper.sdk.cameras import CameraProfile, camera_profile
+    from pitviper.sdk.thermal import ThermalMonitor
 
 # Imported when first asked for: a program that only detects needs none of them.
 _LAZY = {
     "CameraProfile": "pitviper.sdk.cameras",
     "camera_profile": "pitviper.sdk.cameras",
+    "ThermalMonitor": "pitviper.sdk.thermal",
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "Stream",
     "StreamStats",
     "Target",
+    "ThermalMonitor",
     "Tiling",
     "Timing",
     "UnsafeWeights",

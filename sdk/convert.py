@@ -57,6 +57,7 @@ def _target(target: Target) -> dict[str, Any]:
         "snr": _finite(target.snr, 3),
         "class_id": target.class_id,
         "track_id": target.track_id,
+        "bad_pixel": target.bad_pixel,
     }
 
 

@@ -34,6 +34,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "snr": (np.float32, ()),
     "class_id": (np.int32, ()),
     "track_id": (np.int64, ()),
+    "bad_pixel": (np.bool_, ()),
 }
 
 
@@ -75,6 +76,7 @@ class Target:
     snr: float
     class_id: int
     track_id: int
+    bad_pixel: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +92,14 @@ class Detections:
         snr: float32 [N], robust local signal-to-noise ratio in the raw frame; NaN where it is not known.
         class_id: int32 [N], 0 for every target of a one-class model.
         track_id: int64 [N], -1 where no tracker ran.
+        bad_pixel: bool [N], whether the target lies on a pixel that a `ThermalMonitor` knows to be bad.
         shape: (H, W) of the frame in pixels.
         frame_id: Index of the frame in its source, from 0.
         time: Times of the frame (sensor, host, UTC), or None outside streams.
         timing: Milliseconds per stage.
         threshold: Probability that a pixel had to exceed.
         flags: What a reader should know, sorted: ``truncated`` (more targets than ``max_targets``),
-            ``agc_suspected`` (an 8-bit frame), ``tiled``, and those of the source.
+            ``agc_suspected`` (an 8-bit frame), ``tiled``, and those of the source and of a `ThermalMonitor`.
         name: Name of the frame in its source (a file name, for instance), or None.
 
     Raises:
@@ -119,10 +122,11 @@ class Detections:
     flags: tuple[str, ...] = ()
     name: str | None = None
     probability: ProbabilityMap | None = field(default=None, repr=False)
+    bad_pixel: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def __post_init__(self) -> None:
         count = len(np.atleast_1d(np.asarray(self.score)))
-        for key, fill in (("class_id", 0), ("track_id", -1)):
+        for key, fill in (("class_id", 0), ("track_id", -1), ("bad_pixel", False)):
             if count and np.size(getattr(self, key)) == 0:
                 object.__setattr__(self, key, np.full(count, fill))
         for key, (dtype, tail) in _ARRAYS.items():
@@ -224,6 +228,7 @@ class Detections:
             snr=float(self.snr[index]),
             class_id=int(self.class_id[index]),
             track_id=int(self.track_id[index]),
+            bad_pixel=bool(self.bad_pixel[index]),
         )
 
     def filter(

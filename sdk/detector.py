@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.export import ExportReport
     from pitviper.sdk.profile import Profile
     from pitviper.sdk.stream import Stream
+    from pitviper.sdk.thermal import ThermalMonitor
 
 __all__ = ["Detector"]
 
@@ -178,6 +179,7 @@ class Detector:
         every: int = 1,
         keep_maps: bool = False,
         on_error: str = "raise",
+        monitor: ThermalMonitor | None = None,
     ) -> Stream:
         """Targets of every frame of a source, one after another: an iterator and a context manager.
 
@@ -192,6 +194,7 @@ class Detector:
             every: Process every n-th frame; the others are counted as dropped with the cause ``every``.
             keep_maps: Keep the score map of each result; otherwise it is let go at the next frame.
             on_error: ``raise``, or ``skip`` for frames that cannot be read or used: they are logged and counted.
+            monitor: Looks at each frame and puts flags on its result; one for each stream.
 
         Raises:
             SourceError: The source cannot be opened.
@@ -206,7 +209,7 @@ class Detector:
         except InputError:
             close_all(sinks, quietly=True)
             raise
-        return Stream(self, source, settings, sinks)
+        return Stream(self, source, settings, sinks, monitor=monitor)
 
     def export(self, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
         """Write the whole detector as one file and check it. See `export.export_model`."""

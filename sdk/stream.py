@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.maps import ProbabilityMap
     from pitviper.sdk.sources import Frame, Source
+    from pitviper.sdk.thermal import ThermalMonitor
 
 __all__ = ["Stream", "StreamSettings", "StreamState", "close_all"]
 
@@ -72,8 +73,11 @@ class Stream:
         source: Any,
         settings: StreamSettings,
         sinks: Sequence[Any] = (),
+        *,
+        monitor: ThermalMonitor | None = None,
     ) -> None:
         self.frame: Frame | None = None
+        self._monitor = monitor
         self._detector = detector
         self._sinks = tuple(sinks)
         self._settings = settings
@@ -154,7 +158,10 @@ class Stream:
         self._state = "live"
         # Counted as lost until its result is out, so that the counts add up whatever happens in between.
         self._failed = 1
+        flags = tuple(frame.flags)
         try:
+            if self._monitor is not None:
+                flags = (*flags, *self._monitor.observe(frame.image, flags).flags)
             found = self._detector._detect_streamed(
                 frame.image,
                 self._settings.threshold,
@@ -163,8 +170,10 @@ class Stream:
                 frame_id=frame.index,
                 time=frame.time,
                 name=frame.name,
-                flags=tuple(frame.flags),
+                flags=flags,
             )
+            if self._monitor is not None:
+                found = self._monitor.mark(found)
         except InputError as error:
             name = f" ({frame.name})" if frame.name else ""
             raise InputError(f"frame {frame.index}{name}: {error}") from error
