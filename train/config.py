@@ -193,7 +193,7 @@ class PriorConfig(TrainingConfig):
 
     recipe: ClassVar[str] = "prior"
 
-    epochs: int = 24
+    epochs: int = 14
     crops: tuple[tuple[float, int], ...] = ((1.0, 128),)
     batch: int = 32
     lr: float = 2e-3
@@ -201,14 +201,14 @@ class PriorConfig(TrainingConfig):
     warmup: float = 0.1
     clip: float = 1.0
     ema: float = 0.99
-    validate_every: int = 4
+    validate_every: int = 2
     vfm: str = ""
     vfm_weights: str = ""
     width: int = 192
     depth: int = 6
     patch: int = 8
-    masked: float = 0.5
-    points: int = 6
+    masked: float = 0.75
+    points: int = 8
     point_weight: float = 4.0
 
     def __post_init__(self) -> None:
