@@ -113,15 +113,20 @@ def _explain(
     failing = [crop for crop, fine in zip(crops, alone, strict=True) if not fine]
     chosen = failing or crops
     told = "; ".join(_describe(name, image, mask) for name, image, mask in chosen)
-    which = f"the crops that give no finite loss by themselves, {len(failing)} of {len(crops)}"
+    which = f"the crops that fail by themselves, {len(failing)} of {len(crops)}"
     return f"{values}, norm of the gradient {float(norm):.4g}; {which if failing else 'its crops'}: {told}"
 
 
-@torch.no_grad()
 def _is_finite_alone(fabric: Fabric, task: nn.Module, image: Tensor, mask: Tensor) -> bool:
+    """Whether one crop has a finite loss and gradient; ``eval``, since one crop has no batch statistics."""
     inner = unwrapped(task).eval()
     with fabric.autocast():
-        return bool(torch.isfinite(inner(image[None], mask[None])["loss"]))
+        loss = inner(image[None], mask[None])["loss"]
+    if not bool(torch.isfinite(loss)):
+        return False
+    weights = [p for p in inner.parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    return all(bool(torch.isfinite(gradient).all()) for gradient in found if gradient is not None)
 
 
 def _describe(name: str, image: Tensor, mask: Tensor) -> str:
