@@ -46,7 +46,7 @@ def plot_history(
     loss, score, rate, false = figure.subplots(2, 2, sharex=True).reshape(-1)
     _losses(loss, history)
     _learning_rate(rate, config)
-    _scores(score, history, " of the light branch" if config.recipe == FDEPConfig.recipe else "")
+    _scores(score, history, ", light branch" if config.recipe == FDEPConfig.recipe else "")
     _false_objects(false, history)
     for panel in (loss, score, rate, false):
         panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
@@ -54,7 +54,7 @@ def plot_history(
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=8.5, frameon=False)
+            panel.legend(fontsize=8.5, frameon=False, loc="upper right" if panel is loss else "best")
     for panel in (rate, false):
         panel.set_xlabel(f"epoch (dashed line: epoch {chosen}, whose weights are reported)")
     target = io.BytesIO()
@@ -71,7 +71,7 @@ def _losses(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
         panel.plot(epochs, values, color=colour, linewidth=1.6 if name == "loss" else 1.1, label=label)
     panel.set(title="Training loss", ylabel="mean over the epoch's steps")
     # Room for the legend above the curves: the losses of a run that learns little are as flat as lines of text.
-    panel.set_ylim(0, 1.3 * panel.get_ylim()[1])
+    panel.set_ylim(0, (1 + 0.09 * len(names)) * panel.get_ylim()[1])
 
 
 def _learning_rate(panel: Axes, config: TrainingConfig) -> None:
@@ -102,7 +102,7 @@ def _scores(panel: Axes, history: Sequence[dict[str, Any]], branch: str) -> None
                 panel.plot(
                     *zip(*drawn, strict=True), style, color=colour, label=text, marker=".", markersize=4
                 )
-    panel.set(title=f"Validation{branch}, averaged weights, probability > 0.5", ylabel="%", ylim=(0, 101))
+    panel.set(title=f"Validation{branch}, averaged weights, p > 0.5", ylabel="%", ylim=(0, 101))
 
 
 def _false_objects(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
