@@ -36,18 +36,25 @@ from pitviper.sdk.stream_stats import StreamStats
 from pitviper.sdk.tiling import Tiling
 
 if TYPE_CHECKING:
+    from pitviper.sdk.calibration import Calibration
     from pitviper.sdk.cameras import CameraProfile, camera_profile
+    from pitviper.sdk.empty_scenes import calibrate
+    from pitviper.sdk.fa_budget import FaBudget
     from pitviper.sdk.thermal import ThermalMonitor
 
 # Imported when first asked for: a program that only detects needs none of them.
 _LAZY = {
+    "Calibration": "pitviper.sdk.calibration",
     "CameraProfile": "pitviper.sdk.cameras",
     "camera_profile": "pitviper.sdk.cameras",
+    "FaBudget": "pitviper.sdk.fa_budget",
     "ThermalMonitor": "pitviper.sdk.thermal",
+    "calibrate": "pitviper.sdk.empty_scenes",
 }
 
 __all__ = [
     "AccuracyGate",
+    "Calibration",
     "CameraProfile",
     "Detections",
     "Detector",
@@ -57,6 +64,7 @@ __all__ = [
     "EngineStatus",
     "EngineUnavailable",
     "ExportReport",
+    "FaBudget",
     "InputError",
     "IntegrityError",
     "MissingExtra",
@@ -74,6 +82,7 @@ __all__ = [
     "Tiling",
     "Timing",
     "UnsafeWeights",
+    "calibrate",
     "camera_profile",
     "engines",
     "list_models",

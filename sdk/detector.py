@@ -17,6 +17,7 @@ from pitviper.sdk.aliases import resolve_precision, resolve_threshold
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.engines import Engine, EngineInfo, open_engine
 from pitviper.sdk.errors import InputError, ModelError
+from pitviper.sdk.fa_budget import Threshold, resolve_budget
 from pitviper.sdk.frame_path import FramePath
 from pitviper.sdk.frames import SMALLEST, CheckedFrame, check_frame
 from pitviper.sdk.model import open_model
@@ -45,7 +46,8 @@ class Detector:
             that is asked for by name runs or raises; what ``auto`` chose stands in `engine_info`.
         device: ``auto``, ``cpu``, or with the torch engine ``cuda`` or ``cuda:N``.
         precision: ``auto`` or ``fp32``. ``half=`` is an alias; no engine of this version runs fp16.
-        threshold: Probability in [0, 1) that a pixel has to exceed; None takes the model's operating point.
+        threshold: Probability in [0, 1) that a pixel has to exceed, a `FaBudget`, or a `Calibration` or the path of
+            one; None takes the model's operating point.
         max_targets: Most targets of one frame, those with the highest peaks; more set the flag ``truncated``.
         tile: When and how large frames are cut; see `Tiling`.
         threads: Threads of the network; None leaves it to the runtime.
@@ -70,7 +72,7 @@ class Detector:
         engine: str | Engine = "auto",
         device: str = "auto",
         precision: str = "auto",
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         max_targets: int = 256,
         tile: Tiling | None = None,
         threads: int | None = None,
@@ -78,9 +80,9 @@ class Detector:
         **others: Any,
     ) -> None:
         precision = resolve_precision(precision, others)
-        given = resolve_threshold(threshold, others, "Detector")
         _check_settings(max_targets, threads, tile, warmup)
         self._package = model if isinstance(model, Package) else open_model(model)
+        given = resolve_threshold(resolve_budget(threshold, self._package), others, "Detector")
         if given is None:
             given = _operating_point(self._package)
         self._threshold = given
@@ -121,7 +123,7 @@ class Detector:
         """Probability that a pixel has to exceed, where a call does not say otherwise."""
         return self._threshold
 
-    def detect(self, frame: Any, *, threshold: float | None = None, **others: Any) -> Detections:
+    def detect(self, frame: Any, *, threshold: Threshold | None = None, **others: Any) -> Detections:
         """Targets of one frame.
 
         Args:
@@ -138,12 +140,12 @@ class Detector:
         chosen = self._chosen(threshold, others, "detect")
         return self._path.one(self._checked(frame), chosen)
 
-    def __call__(self, frame: Any, *, threshold: float | None = None, **others: Any) -> Detections:
+    def __call__(self, frame: Any, *, threshold: Threshold | None = None, **others: Any) -> Detections:
         """The same as `detect`."""
         return self.detect(frame, threshold=threshold, **others)
 
     def detect_batch(
-        self, frames: Iterable[Any], *, threshold: float | None = None, **others: Any
+        self, frames: Iterable[Any], *, threshold: Threshold | None = None, **others: Any
     ) -> list[Detections]:
         """Targets of several frames, always as a list in their order, ``frame_id`` counting from 0.
 
@@ -174,7 +176,7 @@ class Detector:
         *,
         mode: str = "auto",
         sinks: Sequence[Any] = (),
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         timeout_s: float = 5.0,
         every: int = 1,
         keep_maps: bool = False,
@@ -244,8 +246,8 @@ class Detector:
         info = self._info
         return f"Detector({self.manifest.name!r}, engine={info.name!r}, device={info.device!r})"
 
-    def _chosen(self, threshold: float | None, others: dict[str, Any], call: str) -> float:
-        given = resolve_threshold(threshold, others, call)
+    def _chosen(self, threshold: Threshold | None, others: dict[str, Any], call: str) -> float:
+        given = resolve_threshold(resolve_budget(threshold, self._package), others, call)
         return self._threshold if given is None else given
 
     def _checked(self, frame: Any) -> CheckedFrame:

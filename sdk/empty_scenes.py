@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`calibrate`: run a detector over empty scenes and keep the highest score of each block of frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from pitviper.sdk.calibration import Calibration, model_identity
+from pitviper.sdk.errors import InputError
+
+if TYPE_CHECKING:
+    from pitviper.sdk.detector import Detector
+    from pitviper.sdk.fa_budget import FaBudget
+    from pitviper.sdk.sources import Source
+
+__all__ = ["RESEMBLES", "calibrate"]
+
+RESEMBLES: Final = 0.3
+"""Rank correlation of neighbouring blocks from which on they are not taken as independent."""
+_LOG = logging.getLogger("pitviper")
+
+
+def calibrate(
+    detector: Detector,
+    source: Source,
+    *,
+    budget: FaBudget | None = None,
+    block: int | None = None,
+    frames: int | None = None,
+    confidence: float = 0.95,
+    progress: Callable[[float], object] | None = None,
+) -> Calibration:
+    """Measure how high a detector scores on scenes that hold no target.
+
+    Args:
+        detector: Whose scores are measured.
+        source: An opened source of empty scenes; it is closed at the end.
+        budget: What the calibration is for; kept in it, so that the file alone is a threshold.
+        block: Frames of a block; None takes one second of a source that has a frame rate, else one frame.
+        frames: Stop after so many.
+        confidence: Of the bounds, in (0, 1).
+        progress: Called with the highest probability of each frame.
+
+    Raises:
+        InputError: An argument out of range, or fewer frames than one block.
+        SourceError: The source failed.
+    """
+    if frames is not None and frames < 1:
+        raise InputError(f"frames must be at least 1, got {frames}")
+    fps = source.info.fps if budget is None or budget.fps is None else budget.fps
+    size = max(1, round(fps)) if block is None and fps else block or 1
+    scores: list[float] = []
+    shapes: set[tuple[int, int]] = set()
+    # The map alone is needed, so the targets are looked for at a threshold that hardly any pixel reaches.
+    with detector.stream(source, mode="all", threshold=0.99) as stream:
+        for found in stream:
+            scores.append(min(float(found.score_map.max()), 1.0))
+            shapes.add(found.shape)
+            if progress is not None:
+                progress(scores[-1])
+            if len(scores) == frames:
+                break
+    name, sha256 = model_identity(detector.package)
+    camera: Any = getattr(source, "camera", None)
+    made = Calibration.of(
+        scores,
+        block=size,
+        model=name,
+        model_sha256=sha256,
+        source=source.info.name,
+        confidence=confidence,
+        fps=fps,
+        shape=shapes.pop() if len(shapes) == 1 else None,
+        camera=None if camera is None else camera.name,
+        per_frame=None if budget is None else budget.per_frame,
+        per_hour=None if budget is None else budget.per_hour,
+        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    if made.resemblance is not None and made.resemblance > RESEMBLES:
+        _LOG.warning(
+            "neighbouring blocks resemble each other (rank correlation %.2f), so the bound is too good; "
+            "use longer blocks, or scenes from more times and places",
+            made.resemblance,
+        )
+    return made
