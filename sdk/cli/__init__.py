@@ -15,13 +15,13 @@ import sys
 from collections.abc import Sequence
 
 from pitviper import __version__
-from pitviper.sdk.cli import bench, demo, detect, doctor, evaluate, exits, export, logs, models
+from pitviper.sdk.cli import bench, calibrate, demo, detect, doctor, evaluate, exits, export, logs, models
 from pitviper.sdk.errors import SdkError
 
 __all__ = ["build_parser", "main"]
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (detect, evaluate, export, models, doctor, bench, demo)
+_COMMANDS = (detect, evaluate, calibrate, export, models, doctor, bench, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:

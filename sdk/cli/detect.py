@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import exits, options, outputs
+from pitviper.sdk.cli import camera, exits, options, outputs
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.errors import InputError, SourceError
 
@@ -56,6 +56,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="FFmpeg's option for a camera or RTSP, such as input_format=gray16le; repeatable",
     )
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
+    camera.add_options(parser)
     options.add_detector_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -74,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             on_error=args.on_error,
             options=dict(args.source_option),
+            camera=args.camera,
         )
         try:
+            monitor = camera.make_monitor(args, source)
             sinks = outputs.open_outputs(args, source.info.fps, source.files)
         except BaseException:
             source.close()
@@ -87,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
             every=args.every,
             timeout_s=args.timeout,
             on_error=args.on_error,
+            monitor=monitor,
         )
         targets = [0]
         try:
@@ -96,8 +100,10 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(str(error)) from error
         finally:
             _report(stream, targets[0])
+            camera.report(monitor)
             if args.stats:
-                options.write_json(args.stats, stream.stats.to_dict())
+                seen = {} if monitor is None else {"monitor": monitor.stats.to_dict()}
+                options.write_json(args.stats, {**stream.stats.to_dict(), **seen})
     return exits.OK
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pitviper.sdk.cli import budget
 from pitviper.sdk.errors import SinkError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["add_detector_options", "check_target", "key_value", "make_detector", "size", "write_json"]
 
 
-def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+def add_detector_options(
+    parser: argparse.ArgumentParser, *, model: bool = True, threshold: bool = True
+) -> None:
     """Model, engine and threshold."""
     group = parser.add_argument_group("detector")
     if model:
@@ -28,13 +31,8 @@ def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True)
     group.add_argument(
         "--threads", type=int, metavar="N", help="threads of the network (default: as its runtime likes)"
     )
-    group.add_argument(
-        "--threshold",
-        "--conf",
-        type=float,
-        metavar="P",
-        help="probability that a pixel has to exceed (default: the model's operating point)",
-    )
+    if threshold:
+        budget.add_threshold_options(group)
     group.add_argument(
         "--max-targets",
         type=int,
@@ -44,8 +42,8 @@ def add_detector_options(parser: argparse.ArgumentParser, *, model: bool = True)
     )
 
 
-def make_detector(args: argparse.Namespace, *, model: str | None = None) -> Detector:
-    """The detector that the options describe."""
+def make_detector(args: argparse.Namespace, *, model: str | None = None, budgeted: bool = True) -> Detector:
+    """The detector that the options describe; ``budgeted=False`` leaves the threshold out."""
     from pitviper.sdk.detector import Detector
 
     return Detector(
@@ -53,7 +51,7 @@ def make_detector(args: argparse.Namespace, *, model: str | None = None) -> Dete
         engine=args.engine,
         device=args.device,
         threads=args.threads,
-        threshold=args.threshold,
+        threshold=budget.chosen_threshold(args) if budgeted else None,
         max_targets=args.max_targets,
     )
 

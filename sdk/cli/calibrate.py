@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pitviper calibrate``: score against false alarms on empty scenes of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pitviper.sdk.cli import budget, camera, exits, options
+from pitviper.sdk.cli.progress import ProgressLine
+from pitviper.sdk.errors import InputError, SinkError, SourceError
+
+if TYPE_CHECKING:
+    from pitviper.sdk.calibration import Calibration
+
+__all__ = ["add_parser", "run"]
+
+_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add ``calibrate``."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "calibrate",
+        help="measure false alarms on empty scenes, for a threshold that keeps to a budget",
+        description="Measure how high a model scores on scenes that hold no target, and write a small JSON file that "
+        "--calibration (threshold= in Python) takes. The bounds hold for scenes of the same kind: same camera, "
+        "settings, place and weather.",
+    )
+    parser.add_argument("input", metavar="INPUT", help="video, folder, camera or stream without any target")
+    parser.add_argument("--out", required=True, metavar="F", help="JSON file to write; - is stdout")
+    group = parser.add_argument_group("budget")
+    budget.add_budget_options(group)
+    group.add_argument(
+        "--confidence", type=float, default=0.95, metavar="C", help="of the bounds (default: %(default)s)"
+    )
+    group.add_argument(
+        "--block",
+        type=int,
+        metavar="N",
+        help="frames that count as one: with an alarm or without (default: one second, or 1 without a frame rate)",
+    )
+    group = parser.add_argument_group("source")
+    group.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
+    camera.add_camera_option(group)
+    group.add_argument(
+        "--timeout", type=float, default=5.0, metavar="S", help="longest wait for a frame in seconds"
+    )
+    group.add_argument(
+        "--source-option",
+        action="append",
+        default=[],
+        type=options.key_value,
+        metavar="KEY=VALUE",
+        help="FFmpeg's option for a camera or RTSP; repeatable",
+    )
+    options.add_detector_options(parser, threshold=False)
+    parser.set_defaults(run=run, threshold=None, calibration=None)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the file, print the table."""
+    from pitviper.sdk.empty_scenes import calibrate
+    from pitviper.sdk.sources import open_source
+
+    options.check_target(args.out)
+    wanted = budget.chosen_budget(args)
+    if not 0 < args.confidence < 1:
+        raise InputError(f"--confidence must lie between 0 and 1, got {args.confidence}")
+    for name in ("block", "frames"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    with options.make_detector(args, budgeted=False) as detector:
+        source = open_source(
+            args.input, timeout_s=args.timeout, options=dict(args.source_option), camera=args.camera
+        )
+        total = min(filter(None, (source.info.count, args.frames)), default=None)
+        with ProgressLine(total) as progress:
+            try:
+                made = calibrate(
+                    detector,
+                    source,
+                    budget=wanted,
+                    block=args.block,
+                    frames=args.frames,
+                    confidence=args.confidence,
+                    progress=lambda score: progress.step(f"score {score:.3f}"),
+                )
+            except InputError as error:
+                # The arguments were fine: the source has unusable frames, or too few.
+                raise SourceError(str(error)) from error
+    _write(args.out, made)
+    _print(made)
+    if wanted is not None:
+        # Last, so that the measurement is on disk although it cannot vouch for the budget.
+        print(f"threshold for the budget: {made.chosen_threshold():.6g}", file=sys.stderr)
+    return exits.OK
+
+
+def _write(target: str, made: Calibration) -> None:
+    if target == "-":
+        sys.stdout.write(made.to_json())
+        return
+    try:
+        Path(target).write_text(made.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise SinkError(f"{target} cannot be written: {error}") from error
+
+
+def _print(made: Calibration) -> None:
+    """The table, to stderr: the file is the data."""
+    per_hour = 3600.0 * made.fps / made.block if made.fps else None
+    lines = [
+        f"{made.frames} frames in {made.blocks} blocks of {made.block}; "
+        f"each bound by itself holds at {100 * made.confidence:g} %",
+        "threshold  blocks with an alarm  share  at most" + ("  at most per hour" if per_hour else ""),
+    ]
+    for level in _LEVELS:
+        if len(made.scores) < made.blocks and level < made.scores[-1]:
+            continue
+        alarms, bound = made.alarms(level), made.bound(level)
+        row = f"{level:9.2f}  {alarms:20d}  {alarms / made.blocks:5.3f}  {bound:7.4f}"
+        lines.append(row + (f"  {bound * per_hour:16.1f}" if per_hour else ""))
+    if made.resemblance is not None:
+        lines.append(f"rank correlation of neighbouring blocks {made.resemblance:.2f} (independent: 0)")
+    lines.append(f"holds if: {made.assumption}")
+    print("\n".join(lines), file=sys.stderr)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pitviper calibrate``, and what ``detect`` makes of its file, of budgets, cameras and the monitor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pitviper import sdk
+from pitviper.sdk.cli import exits, main
+from pitviper.sdk.fa_budget import resolve_budget
+
+FAST = ["--threads", "1", "--model", "pit-n"]
+EMPTY = "synthetic://sky?frames=30&width=64&height=64&targets=0"
+SCENE = "synthetic://sky?frames=2&width=64&height=64"
+
+
+def rows(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_calibration_becomes_the_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = tmp_path / "site.json"
+    cloudy = EMPTY.replace("sky?", "cloud?contrast=3&")
+    assert (
+        main(["calibrate", cloudy, "--out", str(site), "--block", "1", "--fa-per-frame", "0.3", *FAST]) == 0
+    )
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "30 frames in 30 blocks of 1" in captured.err
+    assert "holds if: The scenes hold no target." in captured.err
+    made = sdk.Calibration.load(site)
+    assert (made.model, made.per_frame, made.fps, made.shape) == ("pit-n", 0.3, 30.0, (64, 64))
+    tight, loose = made.chosen_threshold(), made.threshold_for(sdk.FaBudget(per_frame=0.5))
+    assert loose < tight
+    assert main(["detect", SCENE, "--calibration", str(site), *FAST]) == 0
+    assert {row["threshold"] for row in rows(capsys.readouterr().out)} == {tight}
+    assert main(["detect", SCENE, "--calibration", str(site), "--fa-per-frame", "0.5", *FAST]) == 0
+    assert {row["threshold"] for row in rows(capsys.readouterr().out)} == {loose}
+
+
+def test_a_budget_that_cannot_be_vouched_for_leaves_the_measurement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "site.json"
+    code = main(["calibrate", EMPTY, "--out", str(path), "--fa-per-hour", "1", *FAST])
+    assert code == exits.USAGE
+    assert "cannot vouch" in capsys.readouterr().err
+    assert sdk.Calibration.load(path).blocks == 1
+
+
+def test_the_table_of_the_package_answers_or_says_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", SCENE, "--fa-per-frame", "0.5", *FAST]) == 0
+    expected = resolve_budget(sdk.FaBudget(per_frame=0.5), sdk.open_model("pit-n"))
+    assert {row["threshold"] for row in rows(capsys.readouterr().out)} == {expected}
+    assert main(["detect", SCENE, "--fa-per-hour", "2", "--fa-fps", "30", *FAST]) == exits.USAGE
+    assert "pitviper calibrate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["detect", SCENE, "--threshold", "0.5", "--fa-per-frame", "0.1"],
+        ["detect", SCENE, "--threshold", "0.5", "--calibration", "site.json"],
+        ["detect", SCENE, "--fa-fps", "30"],
+        ["detect", SCENE, "--fa-per-hour", "2"],
+        ["detect", SCENE, "--calibration", "none.json"],
+        ["detect", SCENE, "--camera", "bosun"],
+        ["detect", SCENE, "--monitor", "off", "--drop-bad-pixels"],
+        ["calibrate", EMPTY, "--out", "-", "--confidence", "2"],
+        ["calibrate", EMPTY, "--out", "-", "--block", "0"],
+        ["calibrate", EMPTY, "--out", "-", "--frames", "0"],
+    ],
+)
+def test_options_that_contradict_or_are_out_of_range_exit_2(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*argv, *FAST]) == exits.USAGE
+
+
+def test_too_few_frames_are_the_sources_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["calibrate", EMPTY, "--out", "-", "--frames", "2", "--block", "3", *FAST]
+    assert main(argv) == exits.SOURCE
+    assert "measure longer" in capsys.readouterr().err
+
+
+def test_a_camera_cuts_its_telemetry_off_and_is_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        raw = rng.normal(29_500, 20, (122, 160)).astype(np.uint16)
+        raw[120:] = 0
+        raw[120, 3] = (2 if index == 1 else 3) << 4
+        Image.fromarray(raw).save(tmp_path / f"{index}.png")
+    stats = tmp_path / "stats.json"
+    argv = ["detect", str(tmp_path), "--json", "-", "--camera", "lepton", "--stats", str(stats), *FAST]
+    assert main(argv) == 0
+    found = rows(capsys.readouterr().out)
+    assert [row["shape"] for row in found] == [[120, 160]] * 3
+    assert [row["flags"] for row in found] == [[], ["ffc"], []]
+    assert json.loads(stats.read_text())["monitor"]["frames"] == 3
+    assert main([*argv, "--monitor", "off"]) == 0
+    assert "monitor" not in json.loads(stats.read_text())
+
+
+def test_the_monitor_reports_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = np.random.default_rng(0).normal(7000, 20, (64, 64)).astype(np.uint16)
+    for index in range(3):
+        Image.fromarray(raw).save(tmp_path / f"{index}.png")
+    assert main(["detect", str(tmp_path), "--json", "-", "--monitor", "on", *FAST]) == 0
+    captured = capsys.readouterr()
+    assert rows(captured.out)[1]["flags"] == ["frozen"]
+    assert 'monitor: frames flagged {"ffc_suspected": 1, "frozen": 2}' in captured.err
