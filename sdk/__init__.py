@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.empty_scenes import calibrate
     from pitviper.sdk.fa_budget import FaBudget
     from pitviper.sdk.thermal import ThermalMonitor
+    from pitviper.sdk.tracking import MotionModel, Track, Tracker, TrackerStats
 
 # Imported when first asked for: a program that only detects needs none of them.
 _LAZY = {
@@ -48,7 +49,11 @@ _LAZY = {
     "CameraProfile": "pitviper.sdk.cameras",
     "camera_profile": "pitviper.sdk.cameras",
     "FaBudget": "pitviper.sdk.fa_budget",
+    "MotionModel": "pitviper.sdk.tracking",
     "ThermalMonitor": "pitviper.sdk.thermal",
+    "Track": "pitviper.sdk.tracking",
+    "Tracker": "pitviper.sdk.tracking",
+    "TrackerStats": "pitviper.sdk.tracking",
     "calibrate": "pitviper.sdk.empty_scenes",
 }
 
@@ -69,6 +74,7 @@ __all__ = [
     "IntegrityError",
     "MissingExtra",
     "ModelError",
+    "MotionModel",
     "Profile",
     "SdkError",
     "SinkError",
@@ -81,6 +87,9 @@ __all__ = [
     "ThermalMonitor",
     "Tiling",
     "Timing",
+    "Track",
+    "Tracker",
+    "TrackerStats",
     "UnsafeWeights",
     "calibrate",
     "camera_profile",

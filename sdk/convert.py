@@ -28,10 +28,11 @@ SCHEMA: Final = "pitviper.detections/1"
 def to_dict(detections: Detections) -> dict[str, Any]:
     """Plain Python values that JSON can hold. NaN and infinities become None, and so does an unknown time.
 
-    Centroids are rounded to 1e-4 pixel, probabilities to 1e-6, SNR to 1e-3.
+    Centroids are rounded to 1e-4 pixel, probabilities to 1e-6, SNR to 1e-3. Behind a tracker there is a list
+    ``tracks``, one entry for each confirmed or coasting track.
     """
     time = detections.time
-    return {
+    values = {
         "schema": SCHEMA,
         "frame_id": detections.frame_id,
         "name": detections.name,
@@ -44,6 +45,9 @@ def to_dict(detections: Detections) -> dict[str, Any]:
         "flags": list(detections.flags),
         "targets": [_target(target) for target in detections],
     }
+    if detections.tracks is not None:
+        values["tracks"] = [track.to_dict() for track in detections.tracks]
+    return values
 
 
 def _target(target: Target) -> dict[str, Any]:
@@ -95,9 +99,14 @@ def to_mot(detections: Detections) -> list[str]:
     """Lines ``frame,id,left,top,width,height,score,-1,-1,-1`` without line ends.
 
     The MOT challenge counts frames and pixels from 1: frame 0 is written as 1, the top left pixel has left 1.
+    Without a tracker every target has a line with the id -1, which is the challenge's form for detections. Behind one
+    only the targets of tracks have lines, which is its form for results; a coasting track has no box and so no line.
     """
+    tracked = detections.tracks is not None or bool((detections.track_id >= 0).any())
     lines = []
     for target in detections:
+        if tracked and target.track_id < 0:
+            continue
         left, top, width, height = _xywh(target)
         values = (left + 1, top + 1, width, height, target.score)
         numbers = ",".join(f"{value:g}" for value in values)
@@ -111,7 +120,7 @@ def _xywh(target: Target) -> list[float]:
 
 
 def to_supervision(detections: Detections) -> Any:
-    """A ``supervision.Detections`` with centroid, area and SNR in its ``data``.
+    """A ``supervision.Detections`` with centroid, area, SNR and index in its ``data``.
 
     Raises:
         MissingExtra: The package supervision is not installed.
@@ -132,5 +141,6 @@ def to_supervision(detections: Detections) -> Any:
             "xy": np.array(detections.xy),
             "area_px": np.array(detections.area_px),
             "snr": np.array(detections.snr),
+            "index": np.arange(len(detections)),
         },
     )

@@ -22,6 +22,7 @@ from pitviper.sdk.maps import ProbabilityMap
 if TYPE_CHECKING:
     from pitviper.kernels import Targets
     from pitviper.sdk.sources import FrameTime
+    from pitviper.sdk.tracking import Track
 
 __all__ = ["Detections", "Target", "Timing"]
 
@@ -91,7 +92,7 @@ class Detections:
         area_px: int32 [N], pixels above the threshold.
         snr: float32 [N], robust local signal-to-noise ratio in the raw frame; NaN where it is not known.
         class_id: int32 [N], 0 for every target of a one-class model.
-        track_id: int64 [N], -1 where no tracker ran.
+        track_id: int64 [N], -1 where no tracker ran and for targets that are part of no confirmed track.
         bad_pixel: bool [N], whether the target lies on a pixel that a `ThermalMonitor` knows to be bad.
         shape: (H, W) of the frame in pixels.
         frame_id: Index of the frame in its source, from 0.
@@ -101,6 +102,8 @@ class Detections:
         flags: What a reader should know, sorted: ``truncated`` (more targets than ``max_targets``),
             ``agc_suspected`` (an 8-bit frame), ``tiled``, and those of the source and of a `ThermalMonitor`.
         name: Name of the frame in its source (a file name, for instance), or None.
+        tracks: Confirmed and coasting tracks at the time of the frame, by id; None where no tracker ran. They are
+            those of the whole frame, after ``filter`` and indexing too.
 
     Raises:
         InputError: Arrays of different length, of another shape or not convertible; values that cannot be.
@@ -121,6 +124,7 @@ class Detections:
     threshold: float = 0.5
     flags: tuple[str, ...] = ()
     name: str | None = None
+    tracks: tuple[Track, ...] | None = None
     probability: ProbabilityMap | None = field(default=None, repr=False)
     bad_pixel: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 

@@ -182,6 +182,7 @@ class Detector:
         keep_maps: bool = False,
         on_error: str = "raise",
         monitor: ThermalMonitor | None = None,
+        tracker: Any = None,
     ) -> Stream:
         """Targets of every frame of a source, one after another: an iterator and a context manager.
 
@@ -197,6 +198,8 @@ class Detector:
             keep_maps: Keep the score map of each result; otherwise it is let go at the next frame.
             on_error: ``raise``, or ``skip`` for frames that cannot be read or used: they are logged and counted.
             monitor: Looks at each frame and puts flags on its result; one for each stream.
+            tracker: A `Tracker`, or another object with ``update(detections, *, frame)``, which fills ``track_id``
+                before the sinks see a result; one for each stream.
 
         Raises:
             SourceError: The source cannot be opened.
@@ -211,7 +214,7 @@ class Detector:
         except InputError:
             close_all(sinks, quietly=True)
             raise
-        return Stream(self, source, settings, sinks, monitor=monitor)
+        return Stream(self, source, settings, sinks, monitor=monitor, tracker=tracker)
 
     def export(self, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
         """Write the whole detector as one file and check it. See `export.export_model`."""

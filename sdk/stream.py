@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pitviper.sdk.detections import Detections
-from pitviper.sdk.errors import InputError, SourceLost, SourceTimeout
+from pitviper.sdk.errors import InputError, SdkError, SourceLost, SourceTimeout
 from pitviper.sdk.feeds import EveryFrame, Feed, NewestFrame
 from pitviper.sdk.stream_stats import StageWindow, StreamStats
 
@@ -65,6 +65,7 @@ class Stream:
 
     Attributes:
         frame: The source's frame that belongs to the last result, or None.
+        tracker: The tracker that the stream was given, or None.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Stream:
         sinks: Sequence[Any] = (),
         *,
         monitor: ThermalMonitor | None = None,
+        tracker: Any = None,
     ) -> None:
         self.frame: Frame | None = None
+        self.tracker = tracker
         self._monitor = monitor
         self._detector = detector
         self._sinks = tuple(sinks)
@@ -177,6 +180,8 @@ class Stream:
         except InputError as error:
             name = f" ({frame.name})" if frame.name else ""
             raise InputError(f"frame {frame.index}{name}: {error}") from error
+        if self.tracker is not None:
+            found = self._tracked(frame, found)
         for sink in self._sinks:
             sink.write(frame, found)
         self._failed = 0
@@ -185,6 +190,14 @@ class Stream:
         self._last_map = found.probability
         self.frame = frame
         return found
+
+    def _tracked(self, frame: Frame, found: Detections) -> Detections:
+        try:
+            tracked: Detections = self.tracker.update(found, frame=frame)
+        except InputError as error:
+            # It is the tracker's settings that do not fit the source: not a frame that could be skipped.
+            raise SdkError(f"frame {frame.index}: the tracker cannot go on: {error}") from error
+        return tracked
 
     def _take(self) -> Frame:
         frame = self._feed.take()
