@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pitviper.sdk.trails import Trails, track_colour
+
 if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections, Target
     from pitviper.sdk.sources import Frame
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ToneMap", "annotate"]
 
 _MARK = (120, 255, 90)  # bright in luma too, so that it survives 4:2:0 chroma
+_UNTRACKED = (150, 150, 150)
 _SHADE = (0, 0, 0)
 _TEXT = (235, 235, 235)
 _GAP_PX = 3.0  # free pixels of the frame between a target and its brackets
@@ -27,6 +30,7 @@ _MOST_LABELS = 40
 _SAMPLES = 20_000
 _READABLE_WIDTH = 640
 _Box = tuple[float, float, float, float]
+_Colour = tuple[int, int, int]
 
 
 class ToneMap:
@@ -70,18 +74,26 @@ class ToneMap:
 
 
 def annotate(
-    frame: Frame, detections: Detections, *, tone: ToneMap | None = None, scale: int | None = None
+    frame: Frame,
+    detections: Detections,
+    *,
+    tone: ToneMap | None = None,
+    scale: int | None = None,
+    trails: Trails | None = None,
 ) -> NDArray[np.uint8]:
     """The frame with its targets marked, as a picture to look at.
 
     Each target gets corner brackets with free space around it, so that its own pixels stay as they are, and its
-    score and SNR beside them. A line below the picture gives frame, time and count; it covers nothing.
+    score and SNR beside them. A line below the picture gives frame, time and count; it covers nothing. Behind a
+    tracker the targets of tracks have the colour and the id of their track, the others are gray, and a coasting track
+    is a diamond.
 
     Args:
         frame: Frame whose `image` is [H, W].
         detections: Its result.
         tone: Tone mapping that lives over the frames of a sequence; None maps this frame alone.
         scale: Whole factor of enlargement (pixels stay square); None enlarges frames narrower than 640 pixels.
+        trails: Trails that live over the frames of a sequence; None draws the tracks of this frame alone.
 
     Returns:
         uint8 [H * scale + line, W * scale, 3], RGB.
@@ -94,15 +106,26 @@ def annotate(
     font = _font(max(11, width // 60))
     line = font.getbbox("Ag|")[3] + 6
     canvas = Image.new("RGB", (width, int(height + line)), (18, 18, 18))
-    canvas.paste(Image.fromarray(gray), (0, 0))
+    picture = Image.fromarray(gray).convert("RGB")
+    canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)
     boxes = [_bracket_box(target, factor) for target in detections]
-    for box in boxes:
-        _brackets(pen, box, factor)
+    if detections.tracks is not None:
+        trails = trails or Trails()
+        trails.follow(detections)
+        trails.draw(pen, detections, factor)
+        for box in boxes:
+            # A trail must not cover the pixels of a target.
+            canvas.paste(picture.crop(box), (int(box[0]), int(box[1])))
+        canvas.paste((18, 18, 18), (0, height, width, canvas.height))
+    for target, box in zip(detections, boxes, strict=True):
+        _brackets(pen, box, factor, _colour(target, detections))
     order = np.argsort(-detections.score, kind="stable")[:_MOST_LABELS]
     taken = list(boxes)
     for index in order:
-        _label(pen, detections[int(index)], boxes[int(index)], taken, (width, height), font)
+        target = detections[int(index)]
+        text = _text(target)
+        _label(pen, text, boxes[int(index)], taken, (width, height), font, _colour(target, detections))
     pen.text((5, height + 2), _status(frame, detections), fill=_TEXT, font=font)
     return np.asarray(canvas)
 
@@ -127,21 +150,37 @@ def _bracket_box(target: Target, factor: int) -> _Box:
     )
 
 
-def _brackets(pen: ImageDraw.ImageDraw, box: _Box, factor: int) -> None:
+def _colour(target: Target, detections: Detections) -> _Colour:
+    if target.track_id >= 0:
+        return track_colour(target.track_id)
+    return _MARK if detections.tracks is None else _UNTRACKED
+
+
+def _text(target: Target) -> str:
+    number = f"#{target.track_id}  " if target.track_id >= 0 else ""
+    snr = f"  SNR {target.snr:.0f}" if np.isfinite(target.snr) else ""
+    return f"{number}{target.score:.2f}{snr}"
+
+
+def _brackets(pen: ImageDraw.ImageDraw, box: _Box, factor: int, mark: _Colour) -> None:
     left, top, right, bottom = box
     arm = max(3.0, min(right - left, bottom - top) * 0.28)
     corners = ((left, top, 1, 1), (right, top, -1, 1), (left, bottom, 1, -1), (right, bottom, -1, -1))
-    for colour, width in ((_SHADE, 3), (_MARK, 1 if factor == 1 else 2)):
+    for colour, width in ((_SHADE, 3), (mark, 1 if factor == 1 else 2)):
         for x, y, to_x, to_y in corners:
             pen.line([(x + to_x * arm, y), (x, y), (x, y + to_y * arm)], fill=colour, width=width)
 
 
 def _label(
-    pen: ImageDraw.ImageDraw, target: Target, box: _Box, taken: list[_Box], size: tuple[int, int], font: Any
+    pen: ImageDraw.ImageDraw,
+    text: str,
+    box: _Box,
+    taken: list[_Box],
+    size: tuple[int, int],
+    font: Any,
+    colour: _Colour,
 ) -> None:
-    """Score and SNR at the first free place around the brackets; nothing where all places are taken."""
-    snr = f"  SNR {target.snr:.0f}" if np.isfinite(target.snr) else ""
-    text = f"{target.score:.2f}{snr}"
+    """A text at the first free place around the brackets; nothing where all places are taken."""
     edges = pen.textbbox((0, 0), text, font=font, stroke_width=1)
     wide, tall = edges[2] - edges[0], edges[3] - edges[1]
     left, top, right, bottom = box
@@ -159,7 +198,7 @@ def _label(
         here = (x, y, x + wide, y + tall)
         if not any(_meet(here, other) for other in taken):
             pen.text(
-                (x - edges[0], y - edges[1]), text, fill=_MARK, font=font, stroke_width=1, stroke_fill=_SHADE
+                (x - edges[0], y - edges[1]), text, fill=colour, font=font, stroke_width=1, stroke_fill=_SHADE
             )
             taken.append(here)
             return
@@ -177,5 +216,7 @@ def _status(frame: Frame, detections: Detections) -> str:
         utc = datetime.datetime.fromtimestamp(frame.time.utc_ns / 1e9, tz=datetime.timezone.utc)
         moment = utc.strftime("%H:%M:%S.%f")[:-3] + " UTC"
     count = f"{len(detections)} target" + ("" if len(detections) == 1 else "s")
+    if detections.tracks is not None:
+        count += f"   {len(detections.tracks)} track" + ("" if len(detections.tracks) == 1 else "s")
     flags = "".join(f"   {flag}" for flag in detections.flags)
     return f"frame {frame.index}   {moment}   {count}{flags}"

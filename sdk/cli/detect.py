@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import camera, exits, options, outputs
+from pitviper.sdk.cli import camera, exits, options, outputs, tracking
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.errors import InputError, SourceError
 
@@ -57,6 +57,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
     camera.add_options(parser)
+    tracking.add_options(parser)
     options.add_detector_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.frames is not None and args.frames < 1:
         raise InputError(f"--frames must be at least 1, got {args.frames}")
     options.check_target(args.stats)
+    tracker = tracking.make_tracker(args)
     from pitviper.sdk.sources import open_source
 
     with options.make_detector(args) as detector:
@@ -91,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             on_error=args.on_error,
             monitor=monitor,
+            tracker=tracker,
         )
         targets = [0]
         try:
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         finally:
             _report(stream, targets[0])
             camera.report(monitor)
+            tracking.report(tracker)
             if args.stats:
                 seen = {} if monitor is None else {"monitor": monitor.stats.to_dict()}
                 options.write_json(args.stats, {**stream.stats.to_dict(), **seen})

@@ -17,6 +17,7 @@ from pitviper.sdk.draw import ToneMap, annotate
 from pitviper.sdk.errors import SinkError
 from pitviper.sdk.sinks.base import sink_error
 from pitviper.sdk.sinks.fragments import drop_torn_fragment
+from pitviper.sdk.trails import Trails
 
 if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections
@@ -28,12 +29,13 @@ _LOG = logging.getLogger("pitviper.sinks")
 _ENCODERS = ("libx264", "libopenh264", "mpeg4")
 _SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 _DEFAULT_FPS = 25.0
+_TRAIL_S = 2.0
 # First libavformat (FFmpeg 7.1) that writes fragments and turns them into an ordinary MP4 at the end.
 _HYBRID = (61, 7, 100)
 
 
 class AnnotatedVideo:
-    """A video of the frames with their targets marked, H.264 where the encoder is there, else MPEG-4.
+    """A video of the frames with their targets and tracks marked, H.264 where the encoder is there, else MPEG-4.
 
     MP4 files are written in fragments of two seconds and made an ordinary MP4 on `close`: a file that meets a full
     disk ends with its last whole fragment, and one that is never closed plays up to it.
@@ -58,6 +60,7 @@ class AnnotatedVideo:
             raise SinkError(f"{self._path}: fps must be above 0, got {fps}")
         self._scale = scale
         self._tone = ToneMap()
+        self._trails = Trails(frames=max(2, round(_TRAIL_S * float(self._fps))))
         self._container: Any = None
         self._stream: Any = None
         self._count = 0
@@ -83,7 +86,8 @@ class AnnotatedVideo:
                 f"{self._size[1]}x{self._size[0]}; write frames of several sizes to --masks or --json"
             )
         self._size = shape
-        picture = _even(annotate(frame, detections, tone=self._tone, scale=self._scale))
+        picture = annotate(frame, detections, tone=self._tone, scale=self._scale, trails=self._trails)
+        picture = _even(picture)
         try:
             if self._container is None:
                 self._start(picture.shape[1], picture.shape[0])
