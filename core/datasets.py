@@ -9,7 +9,7 @@ layout                  frames and masks                                        
 this project            ``images/NAME.*``, ``masks/NAME.*``                      ``splits/SPLIT.txt``
 BasicIRSTD, LESPS       ``images/NAME.*``, ``masks/NAME.*``                      ``img_idx/SPLIT_SET.txt``
 SIRST as published      ``images/NAME.*``, ``masks/NAME_pixels0.*``              ``idx_*/SPLIT.txt``
-plain folders           ``images/`` with ``masks/``                              none: seeded 5:1 draw
+plain folders           ``images/`` with ``masks/``, each with its counterpart   none: seeded 5:1 draw
 background only         ``images/`` without ``masks/``: no target anywhere       none: all frames are ``train``
 ======================  =======================================================  ==========================
 """
@@ -62,7 +62,7 @@ class Dataset:
     """One split of one data set.
 
     ``split_sha256`` is the SHA-256 of the sample names joined by newlines, in list order: it identifies the split
-    in reports whatever the folder is called.
+    in reports whatever the folder is called. ``drawn`` says that no list chose them.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Dataset:
     split: str
     samples: tuple[Sample, ...]
     split_sha256: str
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -102,7 +103,8 @@ def open_dataset(root: str | Path, split: str = "val") -> Dataset:
         raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
     samples = tuple(_sample(name, frames, masks, background, root) for name in names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return Dataset(root.resolve().name, root, split, samples, digest)
+    drawn = not background and split in {"train", "val"} and not _lists(root)
+    return Dataset(root.resolve().name, root, split, samples, digest, drawn)
 
 
 def require_own_names(datasets: Iterable[Dataset]) -> None:
@@ -209,10 +211,31 @@ def _names(
         return every
     if lists or background or split not in {"train", "val"}:
         raise DatasetError(f"{root}: no split {split!r}; {_available(root)}")
+    _require_counterparts(root, frames, masks)
     shuffled = list(every)
     random.Random(_DRAW_SEED).shuffle(shuffled)
     val = set(shuffled[: max(1, len(shuffled) // _DRAW_VAL_SHARE)])
     return [n for n in every if (n in val) == (split == "val")]
+
+
+def _require_counterparts(root: Path, frames: dict[str, Path], masks: dict[str, Path]) -> None:
+    """Without lists nobody has said which files belong to the set, so none of them may be left out in silence."""
+    bare = [frames[n].name for n in sorted(frames) if n not in masks and f"{n}_pixels0" not in masks]
+    lone = [
+        masks[n].name for n in sorted(masks) if n not in frames and n.removesuffix("_pixels0") not in frames
+    ]
+    if bare or lone:
+        parts = [f"{_some(bare)} in images/ without a mask"] if bare else []
+        parts += [f"{_some(lone)} in masks/ without a frame"] if lone else []
+        raise DatasetError(
+            f"{root}: {' and '.join(parts)}; a mask has the name of its frame, and one without targets is black. Add "
+            "or remove files, or list those to use in splits/train.txt and splits/val.txt"
+        )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def _sample(

@@ -9,8 +9,9 @@ from PIL import Image
 from pitviper import sdk
 from pitviper.core.synthetic import Scene, SceneConfig, SceneFrame
 from pitviper.train.config import SupervisedConfig
+from pitviper.train.hardware import Hardware
 from pitviper.train.package import package_run
-from pitviper.train.run import Hardware, train_supervised
+from pitviper.train.run import train_supervised
 
 
 def view(seed: int, side: int) -> SceneFrame:

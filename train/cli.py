@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pitviper.train.config import FDEPConfig, PriorConfig, SupervisedConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from pitviper.train.run import Hardware
+    from pitviper.train.hardware import Hardware
 
 _FAILURE, _INTERRUPTED = 1, 130
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     supervised = commands.add_parser("supervised", help="full supervision from masks")
     _add_recipe(supervised, SupervisedConfig)
+    _add_no_package(supervised)
     supervised.set_defaults(run=_supervised)
     fdep = commands.add_parser("fdep", help="full supervision with a frozen foundation model in training")
     _add_recipe(fdep, FDEPConfig)
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     fdep.add_argument(
         "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
     )
+    _add_no_package(fdep)
     fdep.set_defaults(run=_fdep)
     prior = commands.add_parser("prior", help="a foundation model for fdep, from unlabelled frames")
     _add_recipe(prior, PriorConfig)
@@ -122,6 +124,10 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
     parser.set_defaults(config_type=config)
 
 
+def _add_no_package(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-package", action="store_true", help="do not make OUT/package at the end")
+
+
 def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
     """One option per plain field of the config; nested ones come from --config."""
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
@@ -166,8 +172,7 @@ def _supervised(options: argparse.Namespace) -> int:
     config = read_config(options)
     assert isinstance(config, SupervisedConfig)
     train_supervised(config, options.out, hardware=_hardware(options), resume=options.resume)
-    print(options.out)
-    return 0
+    return _end(options)
 
 
 def _fdep(options: argparse.Namespace) -> int:
@@ -185,6 +190,24 @@ def _fdep(options: argparse.Namespace) -> int:
         download=options.download,
         cache=cache,
     )
+    return _end(options)
+
+
+def _end(options: argparse.Namespace) -> int:
+    """The first process packages the finished run and prints its folder."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    if getattr(rank_zero_only, "rank", 0):
+        return 0
+    if not options.no_package:
+        from pitviper.train.package import package_finished
+
+        try:
+            path = package_finished(options.out).path
+        except ImportError as error:
+            print(f"no package was made ({error}); make it with pitviper-train package", file=sys.stderr)
+        else:
+            print(f"package {path}; try pitviper detect FRAMES --model {path}", file=sys.stderr)
     print(options.out)
     return 0
 
@@ -202,7 +225,7 @@ def _prior(options: argparse.Namespace) -> int:
 
 
 def _hardware(options: argparse.Namespace) -> Hardware:
-    from pitviper.train.run import Hardware
+    from pitviper.train.hardware import Hardware
 
     return Hardware(
         options.accelerator,

@@ -63,8 +63,10 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
         if drawn:
             return load_vfm(weights=weights, seed=config.seed, levels=levels)
         return load_vfm(name or None, weights=weights, levels=levels)
-    except (ValueError, OSError, ImportError):
+    except (OSError, ImportError):
         raise
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from error
     except Exception as error:  # what torch and safetensors raise for a broken file has no common class
         reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0]
         raise ValueError(

@@ -17,10 +17,13 @@ from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
 from pitviper.train.config import DetectorConfig, stored_config
-from pitviper.train.run import load_run, open_splits
+from pitviper.train.run import BEST, load_run, open_splits
 from pitviper.train.validate import predictor
 
 Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+PACKAGE = "package"
+"""Folder of the package in its run folder."""
 
 OPERATING_POINTS = {"default": 0.5, "sensitive": 0.2, "quiet": 0.8}
 """Thresholds that a package states its validation results for; the first is what a ``Detector`` takes."""
@@ -63,6 +66,18 @@ def package_run(
         provenance=provenance,
     )
     return write_package(output, network, manifest)
+
+
+def package_finished(folder: Path) -> Package:
+    """Package a run that just ended into its own folder, with what it was not told left as not stated.
+
+    The weights are the best on the val splits, or without any the last ones.
+    """
+    which = "best" if (folder / BEST).is_file() else "last"
+    unknown = "not stated"
+    return package_run(
+        folder, folder / PACKAGE, which=which, licence=unknown, provenance=unknown, commit=unknown
+    )
 
 
 def operating_points(predicted: Mapping[str, Sequence[Pair]]) -> tuple[OperatingPoint, ...]:

@@ -25,9 +25,10 @@ from pitviper.train.data.crops import CropDataset
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.data.unlabelled import frames_sha256, load_unlabelled, open_frames
 from pitviper.train.foundation import describe_vfm, open_vfm
+from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.prior import PriorTask, grid_positions
-from pitviper.train.run import Hardware, describe_set, launch, save_weights, synthetic_frames
+from pitviper.train.run import describe_set, save_weights, synthetic_frames
 from pitviper.train.validate import Metrics
 
 WEIGHTS = "prior.safetensors"

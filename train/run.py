@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import nn
@@ -25,6 +21,7 @@ from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
 from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_vfm
+from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
 from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.supervised import SupervisedTask
@@ -34,29 +31,6 @@ from pitviper.train.validate import Metrics, selection_score, validate
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "run.json"
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where a run goes.
-
-    Attributes:
-        accelerator: Of ``lightning_fabric.Fabric``.
-        devices: Processes on each node, of ``Fabric``; under torchrun "auto" is what torchrun started.
-        precision: Of ``Fabric``.
-        threads: CPU threads of a process; 0: torch decides.
-        workers: Loader processes of a process.
-        nodes: Machines; under torchrun 0 is what torchrun started, else 1.
-        sync_batchnorm: Take the statistics of batch norms over all processes; GPUs only.
-    """
-
-    accelerator: str = "auto"
-    devices: str = "auto"
-    precision: str = "bf16-mixed"
-    threads: int = 0
-    workers: int = 0
-    nodes: int = 0
-    sync_batchnorm: bool = False
 
 
 def train_supervised(
@@ -143,9 +117,8 @@ def _train(
     )
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
-        _say(
-            f"{len(frames)} training frames, validation: {', '.join(held_out) or 'none'}; run folder {folder}"
-        )
+        _say_data(frames, train_sets, held_out)
+        _say(f"run folder {folder}")
         observers = [
             ConsoleObserver(config.epochs),
             TensorBoardObserver(folder / "tensorboard", run, held_out),
@@ -172,37 +145,6 @@ def _train(
         }
         write_summary(folder, summary)
     return folder
-
-
-def launch(hardware: Hardware, seed: int) -> Fabric:
-    """Start the processes of a run on this hardware, or join those of torchrun or srun, each with the same seed.
-
-    Raises:
-        ValueError: The machine has no such hardware, or the launcher started another number of processes.
-    """
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
-    devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices
-    nodes = hardware.nodes or 1
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        local, world = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-        devices = local if devices == "auto" else devices
-        nodes = hardware.nodes or world // local
-    try:
-        fabric = Fabric(
-            accelerator=hardware.accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=hardware.precision,  # type: ignore[arg-type]
-        )
-        fabric.launch()
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        raise ValueError(
-            f"--accelerator {hardware.accelerator} --devices {hardware.devices} --nodes {nodes} --precision "
-            f"{hardware.precision}: {error}"
-        ) from error
-    fabric.seed_everything(seed, verbose=False)
-    return fabric
 
 
 def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:
@@ -336,6 +278,29 @@ def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     foreign = [name for name in tensors if name.startswith(("samf", "vfm", "main_statistics"))]
     assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
     write_whole(path, save(tensors, metadata=metadata))
+
+
+def _say_data(
+    frames: Sequence[StoredFrame],
+    train_sets: Sequence[Dataset],
+    held_out: Mapping[str, Sequence[StoredFrame]],
+) -> None:
+    """What is trained on, with what a newcomer may not expect of the own data."""
+    with_targets = sum(len(frame.targets) > 0 for frame in frames)
+    _say(
+        f"{len(frames)} training frames, {with_targets} with targets; validation: "
+        + (", ".join(f"{name} ({len(each)} frames)" for name, each in held_out.items()) or "none")
+    )
+    if not with_targets:
+        _say(
+            "no training mask holds a target, so all that can be learned is that there is none. A target is gray above "
+            "127: masks of 0 and 1 must become 0 and 255"
+        )
+    for dataset in {each.name: each for each in train_sets if each.drawn}.values():
+        _say(
+            f"{dataset.root} has no split lists: 1 of 6 frames was drawn for validation, the same ones every time. "
+            "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
+        )
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from pitviper.core.synthetic import random_scene_frame
 from pitviper.train.config import SupervisedConfig
-from pitviper.train.run import Hardware, train_supervised
+from pitviper.train.hardware import Hardware
+from pitviper.train.run import train_supervised
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 

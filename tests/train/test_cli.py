@@ -120,7 +120,7 @@ def test_supervised_prints_the_run_folder(
     path = tmp_path / "train.json"
     path.write_text(json.dumps({"crops": [[1.0, 64]], "batch": 4, "epochs": 5}))
     arguments = ["--config", str(path), "--epochs", "1", "--model", "pit-n", "--data", str(tiny)]
-    hardware = ["--accelerator", "cpu", "--devices", "1"]
+    hardware = ["--accelerator", "cpu", "--devices", "1", "--no-package"]
     folder = tmp_path / "run"
     assert cli.main(["supervised", "--out", str(folder), *arguments, *hardware]) == 0
     printed = capsys.readouterr()

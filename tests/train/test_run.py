@@ -19,8 +19,9 @@ from pitviper.core.manifest import file_record
 from pitviper.core.models import create_model
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.epoch import learning_rate
+from pitviper.train.hardware import Hardware
 from pitviper.train.observers import ConsoleObserver
-from pitviper.train.run import Hardware, load_run, open_splits, start_from, train_supervised
+from pitviper.train.run import load_run, open_splits, start_from, train_supervised
 from pitviper.train.validate import selection_score
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")

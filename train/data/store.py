@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pitviper.core.datasets import Dataset, Sample, read_sample
+from pitviper.core.datasets import Dataset, DatasetError, Sample, read_sample
 from pitviper.kernels import standardise
 
 SYNTHETIC_SIDE = 256
@@ -62,6 +62,14 @@ def _load(dataset: Dataset, sample: Sample, normalise: Normalise) -> StoredFrame
 def make_frame(
     name: str, frame: NDArray[Any], mask: NDArray[np.bool_], *, normalise: Normalise = standardise
 ) -> StoredFrame:
-    """Standardise one frame [H, W] of counts with its mask [H, W] for the crops to draw from."""
+    """Standardise one frame [H, W] of counts with its mask [H, W] for the crops to draw from.
+
+    Raises:
+        DatasetError: The frame cannot be standardised: it is too small, or holds values that are not finite.
+    """
     targets = np.argwhere(mask).astype(np.int32)
-    return StoredFrame(name, normalise(frame).astype(np.float16), mask, targets)
+    try:
+        standardised = normalise(frame)
+    except ValueError as error:
+        raise DatasetError(f"{name}: {error}") from error
+    return StoredFrame(name, standardised.astype(np.float16), mask, targets)

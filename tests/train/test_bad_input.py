@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user can give that cannot be trained on ends as one line and exit code 1; what can be is said aloud."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pitviper.core.models import create_model
+from pitviper.train import cli
+from pitviper.train import run as run_module
+
+SMALL = ["--model", "pit-n", "--epochs", "1", "--batch", "4", "--no-package"]
+CPU = ["--accelerator", "cpu", "--devices", "1", "--precision", "32-true"]
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that must fail, and gives its message."""
+    settings = tmp_path / "train.json"
+    settings.write_text('{"crops": [[1.0, 64]]}')
+
+    def run(recipe: str, *words: str) -> str:
+        out = ["--out", str(tmp_path / "run"), "--config", str(settings)]
+        capsys.readouterr()
+        assert cli.main([recipe, *out, *SMALL, *CPU, *words]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        message = printed.err.splitlines()[-1]
+        assert message.startswith("pitviper-train: ")
+        assert "Traceback" not in printed.err
+        return message
+
+    return run
+
+
+@pytest.fixture
+def own(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that a test may spoil."""
+    return Path(shutil.copytree(tiny, tmp_path / "own"))
+
+
+def unlist(root: Path) -> Path:
+    shutil.rmtree(root / "splits")
+    return root
+
+
+def test_masks_without_images(own: Path, fails: Fails) -> None:
+    (unlist(own) / "images/003.png").unlink()
+    assert "003.png in masks/ without a frame" in fails("supervised", "--data", str(own))
+
+
+def test_images_without_masks(own: Path, fails: Fails) -> None:
+    unlist(own)
+    for name in ("002", "003", "004", "005"):
+        (own / f"masks/{name}.png").unlink()
+    message = fails("supervised", "--data", str(own))
+    assert "002.png, 003.png, 004.png and 1 more in images/ without a mask" in message
+    assert "splits/train.txt" in message
+
+
+def test_masks_of_other_names(own: Path, fails: Fails) -> None:
+    for path in (unlist(own) / "masks").iterdir():
+        path.rename(path.with_name(f"mask-{path.name}"))
+    message = fails("supervised", "--data", str(own))
+    assert "in images/ without a mask and mask-000.png" in message
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_splits_naming_missing_files(own: Path, fails: Fails, split: str) -> None:
+    with (own / f"splits/{split}.txt").open("a") as file:
+        file.write("\nnowhere")
+    assert "the split list names 'nowhere' but images/" in fails("supervised", "--data", str(own))
+
+
+def test_a_mask_of_another_size(own: Path, fails: Fails) -> None:
+    Image.fromarray(np.zeros((72, 71), np.uint8)).save(own / "masks/004.png")
+    assert "004.png: the mask is 72x71 but its frame is 72x72" in fails("supervised", "--data", str(own))
+
+
+@pytest.mark.parametrize("name", ["004", "011"])
+def test_a_frame_with_pixels_that_are_no_numbers(own: Path, fails: Fails, name: str) -> None:
+    values = np.asarray(Image.open(own / f"images/{name}.png")).astype(np.float32)
+    values[3, 5] = np.nan
+    (own / f"images/{name}.png").unlink()
+    Image.fromarray(values).save(own / f"images/{name}.tif")
+    message = fails("supervised", "--data", str(own))
+    assert f"own/{name}: frame has 1 NaN or infinite values" in message
+
+
+def test_no_targets_at_all(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Masks of 0 and 1 hold none; it trains, since pure backgrounds are a fair set, and says what it saw."""
+    for path in (unlist(own) / "masks").iterdir():
+        mask = np.asarray(Image.open(path))
+        Image.fromarray((mask > 127).astype(np.uint8)).save(path)
+    settings = tmp_path / "train.json"
+    settings.write_text('{"crops": [[1.0, 64]]}')
+    words = ["--out", str(tmp_path / "run"), "--config", str(settings), "--data", str(own)]
+    assert cli.main(["supervised", *words, *SMALL, *CPU]) == 0
+    printed = capsys.readouterr().err
+    assert "11 training frames, 0 with targets; validation: own (2 frames)" in printed
+    assert "masks of 0 and 1 must become 0 and 255" in printed
+    assert "own has no split lists: 1 of 6 frames was drawn for validation" in printed
+    assert (tmp_path / "run/best.safetensors").exists()
+
+
+def test_a_bottleneck_with_an_odd_number_of_channels(
+    tiny: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(name: str) -> Any:
+        return create_model(name, widths=(8, 8, 8, 9))
+
+    monkeypatch.setattr(run_module, "create_model", odd)
+    message = fails("fdep", "--vfm", "tiny-random", "--data", str(tiny))
+    assert "even" in message
+    assert "9" in message
+
+
+@pytest.mark.parametrize("levels", ["2,99", "0,2", "4,2"])
+def test_levels_that_there_are_not(tiny: Path, fails: Fails, levels: str) -> None:
+    message = fails("fdep", "--vfm", "tiny-random", "--levels", levels, "--data", str(tiny))
+    assert "levels" in message
+    assert levels.split(",")[0] in message
+
+
+def test_a_foundation_model_of_another_architecture(tiny: Path, tmp_path: Path, fails: Fails) -> None:
+    path = tmp_path / "resnet.safetensors"
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.weight": torch.zeros(1000, 512)}, path)
+    words = ["--vfm-weights", str(path), "--data", str(tiny)]
+    assert "resnet.safetensors" in fails("fdep", *words)
+    assert "resnet.safetensors" in fails("fdep", *words, "--vfm", "vit_tiny_patch16_224")
+    path.write_bytes(b"not a file of tensors")
+    assert "resnet.safetensors" in fails("fdep", *words)
+
+
+def test_hardware_that_there_is_not(tiny: Path, fails: Fails) -> None:
+    data = ["--data", str(tiny)]
+    assert "--accelerator quantum" in fails("supervised", *data, "--accelerator", "quantum")
+    assert "--devices 0" in fails("supervised", *data, "--devices", "0")
+    assert "--precision 7" in fails("supervised", *data, "--precision", "7")
+    assert "leave --sync-batchnorm out" in fails("supervised", *data, "--sync-batchnorm")
+
+
+def test_batches_that_do_not_divide(tiny: Path, fails: Fails) -> None:
+    message = fails("supervised", "--data", str(tiny), "--accumulate", "3")
+    assert "batch 4 does not divide into 3 parts (1 processes, --accumulate 3)" in message
+
+
+def test_files_that_are_damaged(finished: Path, tiny: Path, tmp_path: Path, fails: Fails) -> None:
+    data = ["--data", str(tiny)]
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes((finished / "last.safetensors").read_bytes()[:1000])
+    assert "broken.safetensors is damaged" in fails("supervised", *data, "--init", str(broken))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/checkpoint.safetensors").write_bytes(broken.read_bytes())
+    assert "checkpoint.safetensors is no checkpoint of a run, or is damaged" in fails(
+        "supervised", *data, "--resume"
+    )
+    assert "checkpoint.safetensors is no checkpoint" in fails("supervised", *data, "--resume", "auto")
+    assert (tmp_path / "run/checkpoint.safetensors").read_bytes() == broken.read_bytes()
+
+
+def test_a_full_disk(tiny: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second checkpoint does not fit; the run ends with the first one and says so."""
+    from pitviper.train import state
+
+    real, saved = state.write_whole, []
+
+    def full(path: Path, content: bytes) -> None:
+        saved.append(path.name)
+        if saved.count("checkpoint.safetensors") == 2:
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(state, "write_whole", full)
+    message = fails("supervised", "--data", str(tiny), "--epochs", "2")
+    assert "No space left on device; the one before is kept. Make room, then go on with --resume" in message
+    assert state.read_numbers(tmp_path / "run/checkpoint.safetensors")["epoch"] == 1
