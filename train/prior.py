@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.prior import PriorTask, grid_positions
 from pitviper.train.run import describe_set, save_weights, synthetic_frames
+from pitviper.train.state import write_whole
 from pitviper.train.validate import Metrics
 
 WEIGHTS = "prior.safetensors"
@@ -88,19 +88,7 @@ def train_prior(
     observers = [_Console(config.epochs)] if fabric.is_global_zero else []
     loop.fit(run, frames, validate=evaluate, observers=observers, workers=hardware.workers)
     if fabric.is_global_zero:
-        save_weights(run.network, folder / WEIGHTS)
-        summary = {
-            "recipe": config.recipe,
-            "weights": {"file": WEIGHTS, **file_record((folder / WEIGHTS).read_bytes())},
-            "config": config.to_dict(),
-            "data": [describe_set(d) for d in train_sets],
-            "validation": [describe_set(d) for d in val_sets],
-            "history": run.history,
-            **run.facts,
-        }
-        partial = folder / f"{SUMMARY}.partial"
-        partial.write_text(json.dumps(summary, indent=1) + "\n")
-        os.replace(partial, folder / SUMMARY)
+        _keep(run, train_sets, val_sets)
     return folder / WEIGHTS
 
 
@@ -192,6 +180,22 @@ def _make_task(config: PriorConfig, *, download: bool) -> tuple[PriorTask, dict[
     network = new_transformer(config, grid=config.crops[0][1] // config.patch)
     task = PriorTask(network, config, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     return task, {"name": "new", "dim": config.width, "depth": config.depth, "patch_size": config.patch}
+
+
+def _keep(run: loop.TrainingRun, train_sets: Sequence[Dataset], val_sets: Sequence[Dataset]) -> None:
+    """Write the averaged transformer, then the summary, which marks the run as finished."""
+    weights = run.folder / WEIGHTS
+    save_weights(run.network, weights)
+    summary = {
+        "recipe": run.config.recipe,
+        "weights": {"file": WEIGHTS, **file_record(weights.read_bytes())},
+        "config": run.config.to_dict(),
+        "data": [describe_set(d) for d in train_sets],
+        "validation": [describe_set(d) for d in val_sets],
+        "history": run.history,
+        **run.facts,
+    }
+    write_whole(run.folder / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
 
 
 def _val_splits(data: Sequence[str]) -> list[Dataset]:

@@ -20,10 +20,10 @@ from pitviper.train import cli
 from pitviper.train.config import FDEPConfig, PriorConfig
 from pitviper.train.data.unlabelled import frames_sha256, load_unlabelled, open_frames
 from pitviper.train.foundation import open_vfm
+from pitviper.train.hardware import Hardware
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.prior import held_out_losses, new_transformer, train_prior
 from pitviper.train.recipes.prior import PriorTask
-from pitviper.train.run import Hardware
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 Make = Callable[..., PriorConfig]
