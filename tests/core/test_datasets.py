@@ -72,7 +72,7 @@ def test_sirst_layout_with_pixels0_masks(tmp_path: Path) -> None:
 def test_plain_folders_draw_a_fixed_sixth_for_val(tmp_path: Path) -> None:
     root = tmp_path / "plain"
     every = [f"{i:02}" for i in range(18)]
-    write(root / "images", [*every, "unlabelled"])
+    write(root / "images", every)
     write(root / "masks", every, value=255)
     train, val = names(root, "train"), names(root, "val")
     assert (len(train), len(val)) == (15, 3)
@@ -80,6 +80,24 @@ def test_plain_folders_draw_a_fixed_sixth_for_val(tmp_path: Path) -> None:
     assert val == ["00", "09", "11"], "the draw is the same on every machine"
     with pytest.raises(DatasetError, match="no split 'test'"):
         open_dataset(root, "test")
+
+
+def test_plain_folders_leave_nothing_out_in_silence(tmp_path: Path) -> None:
+    """Without lists, a frame without a mask and a mask without a frame are mistakes; "all" takes the pairs."""
+    write(tmp_path / "images", "abcx")
+    write(tmp_path / "masks", ["a", "b_pixels0", "c", "y"], value=255)
+    message = r"x\.png in images/ without a mask and y\.png in masks/ without a frame; .*splits/train\.txt"
+    for split in ("train", "val"):
+        with pytest.raises(DatasetError, match=message):
+            open_dataset(tmp_path, split)
+    assert names(tmp_path, "all") == ["a", "b", "c"]
+    assert not open_dataset(tmp_path, "all").drawn
+    (tmp_path / "images/x.png").unlink()
+    (tmp_path / "masks/y.png").unlink()
+    assert open_dataset(tmp_path, "val").drawn
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/val.txt").write_text("a")
+    assert not open_dataset(tmp_path, "val").drawn
 
 
 def test_plain_folder_of_one_frame_has_nothing_to_train_on(tmp_path: Path) -> None:
