@@ -113,7 +113,7 @@ def annotate(
     if detections.tracks is not None:
         trails = trails or Trails()
         trails.follow(detections)
-        trails.draw(pen, detections, factor)
+        trails.draw(pen, detections, factor, font)
         for box in boxes:
             # A trail must not cover the pixels of a target.
             canvas.paste(picture.crop(box), (int(box[0]), int(box[1])))

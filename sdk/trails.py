@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import ImageDraw
 
@@ -55,7 +55,7 @@ class Trails:
             points[track.id].append((track.x, track.y))
         self._points = points
 
-    def draw(self, pen: ImageDraw.ImageDraw, detections: Detections, factor: int) -> None:
+    def draw(self, pen: ImageDraw.ImageDraw, detections: Detections, factor: int, font: Any) -> None:
         """Draw trails, and a diamond with a cross at each coasting track; a pixel of the frame is ``factor`` wide."""
         for track in detections.tracks or ():
             line = [(x * factor, y * factor) for x, y in self._points.get(track.id, ())]
@@ -65,18 +65,13 @@ class Trails:
                 shade: _Colour = tuple(round(part * (0.35 + 0.65 * fresh)) for part in colour)  # type: ignore[assignment]
                 pen.line([line[index], line[index + 1]], fill=shade, width=1 if fresh < 0.5 else 2)
             if track.state == "coasting":
-                _diamond(pen, track, factor)
+                _diamond(pen, track, factor, font)
 
 
-def _diamond(pen: ImageDraw.ImageDraw, track: Track, factor: int) -> None:
+def _diamond(pen: ImageDraw.ImageDraw, track: Track, factor: int, font: Any) -> None:
     x, y, reach = track.x * factor, track.y * factor, _DIAMOND_PX * max(factor, 2)
     corners = [(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y), (x, y - reach)]
     for colour, width in ((_SHADE, 3), (track_colour(track.id), 1)):
         pen.line(corners, fill=colour, width=width)
-    pen.text(
-        (x + reach + 3, y - 6),
-        f"#{track.id}",
-        fill=track_colour(track.id),
-        stroke_width=1,
-        stroke_fill=_SHADE,
-    )
+    place, colour = (x + reach + 3, y - reach / 2), track_colour(track.id)
+    pen.text(place, f"#{track.id}", fill=colour, font=font, stroke_width=1, stroke_fill=_SHADE)
