@@ -18,6 +18,7 @@ from pitviper.sdk.errors import InputError
 __all__ = [
     "Array",
     "MotionModel",
+    "chained",
     "checked_affine",
     "correct",
     "innovation",
@@ -91,6 +92,14 @@ def warp(mean: Array, covariance: Array, affine: Array) -> tuple[Array, Array]:
     moved = mean @ turn.T
     moved[:, :2] += affine[:, 2]
     return moved, turn @ covariance @ turn.T
+
+
+def chained(later: Array, earlier: Array | None) -> Array:
+    """Both motions of the picture in one, [2, 3]."""
+    if earlier is None:
+        return later
+    turn = later[:, :2]
+    return np.column_stack([turn @ earlier[:, :2], turn @ earlier[:, 2] + later[:, 2]])
 
 
 def innovation(covariance: Array, model: MotionModel) -> Array:

@@ -117,6 +117,7 @@ class Tracker:
         self._clock = Clock(clock, max_coast_s)
         self._stats = TrackerStats()
         self._shape: tuple[int, int] | None = None
+        self._moved: kalman.Array | None = None
         self._lives: list[_Life] = []
         self._mean, self._covariance = kalman.nothing()
 
@@ -164,6 +165,9 @@ class Tracker:
         flags: list[str] = []
         affine = self._motion(motion, frame, flags)
         step = self._clock.step(detections, time_s)
+        if affine is not None:
+            # What a frame that carries no track forward moved is kept for the next one that does.
+            self._moved = kalman.chained(affine, self._moved)
         self._count(frames=1, guessed=int(step.guessed))
         flags += ["time_guessed"] if step.guessed else []
         resized = self._shape not in (None, detections.shape)
@@ -185,7 +189,7 @@ class Tracker:
             flags.append("time_repeated")
             tracks, found = self._assigned(xy)
         else:
-            self._carry(step.seconds, affine)
+            self._carry(step.seconds)
             if _BLIND.isdisjoint(detections.flags):
                 tracks, found = self._look(xy, detections.score[order])
             else:
@@ -198,11 +202,12 @@ class Tracker:
             self._end_old()
         return self._labelled(detections, number, flags)
 
-    def _carry(self, seconds: float, affine: kalman.Array | None) -> None:
+    def _carry(self, seconds: float) -> None:
         """Carry all tracks to the time and the view of the frame."""
         self._mean, self._covariance = kalman.predict(self._mean, self._covariance, seconds, self._model)
-        if affine is not None:
-            self._mean, self._covariance = kalman.warp(self._mean, self._covariance, affine)
+        if self._moved is not None:
+            self._mean, self._covariance = kalman.warp(self._mean, self._covariance, self._moved)
+            self._moved = None
 
     def _look(self, xy: kalman.Array, score: NDArray[np.float32]) -> _Assigned:
         """Correct the tracks that are seen, begin new ones; returns all pairs of tracks and detections."""
@@ -271,6 +276,7 @@ class Tracker:
 
     def _end_all(self) -> None:
         self._count(ended=len(self._lives))
+        self._moved = None
         self._lives = []
         self._mean, self._covariance = kalman.nothing()
 

@@ -73,11 +73,7 @@ def test_a_frame_of_another_size_ends_all_tracks(at: At, tracker: sdk.Tracker) -
 
 def test_a_frozen_picture_is_coasted_through(at: At, tracker: sdk.Tracker) -> None:
     for number in range(10, 16):
-        found = (
-            tracker.update(targets(at, 9, flags=("frozen",)), time_s=None)
-            if number < 0
-            else tracker.update(at([[68.0, 60.0], [300.0, 186.5]], number, flags=("frozen",)))
-        )
+        found = tracker.update(at([[68.0, 60.0], [300.0, 186.5]], number, flags=("frozen",)))
         assert found.flags == ("frozen", "tracks_blind")
         assert found.track_id.tolist() == [-1, -1]
         assert [track.state for track in found.tracks or ()] == ["coasting", "coasting"]
@@ -117,6 +113,19 @@ def test_a_bad_motion_leaves_the_tracks_as_they_were(at: At, tracker: sdk.Tracke
         tracker.update(targets(at, 10), motion=np.eye(3))
     assert (tracker.tracks, tracker.stats) == (before, stats)
     assert tracker.update(targets(at, 10)).flags == ()
+
+
+def test_motion_told_with_a_late_or_repeated_frame_is_not_lost(at: At, tracker: sdk.Tracker) -> None:
+    """The camera turns by 40 px to the late frame, back by 15 to the repeated one and by 5 to the next: 30 in all."""
+    for number, shift in ((7, 40.0), (9, -15.0)):
+        tracker.update(targets(at, number), motion=[[1, 0, shift], [0, 1, 0]])
+    moved = targets(at, 10)
+    found = tracker.update(
+        at(moved.xy + np.array([30.0, 0.0]), 10),
+        motion=[[1, 0, 5.0], [0, 1, 0]],
+    )
+    assert found.track_id.tolist() == [1, 2]
+    assert tracker.tracks[0].vx == pytest.approx(50, abs=0.5)
 
 
 def test_reset_is_for_another_sequence(at: At, tracker: sdk.Tracker) -> None:
