@@ -47,12 +47,6 @@ RUNS = {
         4,
         16,
     ),
-    # Dropout, whose masks come from torch's generator, and Muon's buffers.
-    "acm": (
-        ["supervised", "--model", "acm", "--epochs", "2", "--checkpoint-every", "1", "--optimizer", "muon"],
-        4,
-        16,
-    ),
 }
 
 

@@ -37,6 +37,7 @@ def console(script: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(program), *words], capture_output=True, text=True, timeout=560, env=os.environ)
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_detections(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     data = make_folder(tmp_path / "mine")
