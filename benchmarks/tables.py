@@ -14,6 +14,7 @@ from typing import Any
 
 import fdep_table
 import frontier_table
+import tracking_table
 import validation
 from record import RESULTS
 
@@ -118,10 +119,12 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "normalisation": ("normalisation", normalisation),
     "fdep": ("fdep", fdep_table.tables),
     "frontier": ("frontier", frontier_table.markdown),
+    "tracking_video": ("tracking", tracking_table.video),
+    "tracking_comparison": ("tracking", tracking_table.comparison),
 }
 """By the name in the pages: stem of the result file, and what makes the table of it."""
 
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/tracking.md")
 
 
 def filled(page: str) -> str:

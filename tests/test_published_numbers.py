@@ -31,10 +31,13 @@ def test_every_result_says_how_it_was_measured(path: Path) -> None:
     assert {"command", "commit", "device", "python", "pitviper", "onnxruntime"} <= set(conditions)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
-def test_pages_hold_the_measured_tables(page: str, tables: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [("README.md", "validation"), ("docs/results.md", "validation"), ("docs/tracking.md", "tracking_video")],
+)
+def test_pages_hold_the_measured_tables(page: str, table: str, tables: ModuleType) -> None:
     """A table that was edited by hand, or left behind by a new measurement, is not what its result file says."""
-    assert "<!-- validation -->" in (ROOT / page).read_text()
+    assert f"<!-- {table} -->" in (ROOT / page).read_text()
     assert (ROOT / page).read_text() == tables.filled(page), "run python benchmarks/tables.py"
 
 
