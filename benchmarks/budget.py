@@ -25,7 +25,7 @@ from pitviper.sdk import Calibration, Detector, FaBudget, InputError
 SPLITS = 500
 SIDE = 128
 CONFIDENCE = 0.95
-BUDGETS = (0.2, 0.1, 0.05)
+BUDGETS = (0.8, 0.4, 0.2, 0.1, 0.05)
 
 
 def main() -> None:
@@ -73,7 +73,8 @@ def judge(found: NDArray[np.float64]) -> dict[str, Any]:
             rates.append(float(np.mean(found[order[half:]] > threshold)))
         rows[str(allowed)] = {
             "mean_rate": round(float(np.mean(rates)), 4) if rates else None,
-            "share_of_splits_within": round(float(np.mean(np.array(rates) <= allowed)), 3) if rates else None,
+            # A refusal gives no threshold, and belongs to the guarantee: 5 % at most may be broken, of all splits.
+            "share_of_splits_broken": round(sum(rate > allowed for rate in rates) / SPLITS, 3),
             "splits_refused": refused,
         }
     return {
@@ -92,7 +93,6 @@ def _synthetic(count: int) -> Iterable[NDArray[Any]]:
             targets=0,
             seed=seed,
             clutter=CLUTTERS[seed % len(CLUTTERS)],
-            contrast=2.0,
         )
         yield Scene(config)[0].frame
 

@@ -142,12 +142,14 @@ class ThermalMonitor:
 
         Args:
             frame: As in `Detector.detect`; never written to and not kept.
-            flags: What the source said of it; a frame in colour is suspected of a palette.
+            flags: What the source said of it; a frame in colour is suspected of a palette, and after a lossy codec
+                a change of the noise alone is no jump.
 
         Raises:
             InputError: No frame.
         """
         started = time.perf_counter_ns()
+        flags = tuple(flags)
         pixels = check_frame(frame).pixels
         found = []
         kind = (pixels.shape, pixels.dtype)
@@ -156,7 +158,7 @@ class ThermalMonitor:
                 found.append("shape_changed")
             self._kind = kind
             self._start((pixels.shape[0], pixels.shape[1]))
-        step = self._shutter.see(pixels)
+        step = self._shutter.see(pixels, lossy="lossy" in flags)
         clipped = 0
         if step.frozen:
             # Nothing new to see: what the last frame showed is not counted twice.

@@ -55,8 +55,11 @@ class ShutterWatch:
         self._frozen = 0
         self._odd = 0
 
-    def see(self, pixels: NDArray[Any]) -> Step:
-        """Take in the next frame [H, W] of one size and type."""
+    def see(self, pixels: NDArray[Any], *, lossy: bool = False) -> Step:
+        """Take in the next frame [H, W] of one size and type.
+
+        After a ``lossy`` codec only a shift of the whole picture counts as a jump: a key frame changes all its noise.
+        """
         stride = max(1, math.isqrt(pixels.size // SAMPLE_PX))
         sample = pixels[::stride, ::stride].copy()
         last, self._last = self._last, sample
@@ -73,9 +76,8 @@ class ShutterWatch:
             difference = values - last.astype(np.float32)
             centre = float(np.median(difference))
             change = float(np.mean(np.abs(difference - centre)))
-            jump = abs(centre) > JUMP_CENTRE * change or (
-                len(self._changes) >= KNOWN and change > JUMP_SPREAD * float(np.median(self._changes))
-            )
+            stronger = len(self._changes) >= KNOWN and change > JUMP_SPREAD * float(np.median(self._changes))
+            jump = abs(centre) > JUMP_CENTRE * change or (stronger and not lossy)
         self._remember(scene, change, odd=flat or jump)
         return Step(jump=jump, ffc=flat or (jump and thawed))
 

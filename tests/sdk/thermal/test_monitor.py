@@ -99,6 +99,19 @@ def test_the_end_of_a_freeze_counts_as_correction(sequence: Sequence) -> None:
     assert seen[START + 13] == ()
 
 
+def test_key_frames_of_a_codec_are_no_jumps(sequence: Sequence) -> None:
+    """Between key frames a codec repeats most of the noise; a key frame renews it all."""
+    frames = sequence("sky")[:48].copy()
+    rng = np.random.default_rng(0)
+    for index in range(1, 48):
+        if index % 12:
+            frames[index] = (frames[index - 1] + rng.integers(-1, 2, SHAPE)).astype(np.uint16)
+    monitor, lossy = ThermalMonitor(), ThermalMonitor()
+    assert "jump" in {flag for frame in frames for flag in monitor.observe(frame).flags}
+    assert {lossy.observe(frame, ("lossy",)).flags for frame in frames} == {()}
+    assert "jump" in lossy.observe(frames[-1] + np.uint16(60), ("lossy",)).flags
+
+
 def test_one_repeated_frame_is_no_correction(sequence: Sequence) -> None:
     frames = sequence("sea").copy()
     frames[30] = frames[29]
