@@ -127,6 +127,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
         "epochs": options.epochs,
         "crops": ((1.0, options.crop),),
         "batch": options.batch,
+        "optimizer": "muon",
         "lr": options.lr,
         # A run of 12 epochs has about 1,000 steps: an average over the last 100 of them, not over 1,000.
         "ema": 0.99,

@@ -33,17 +33,15 @@ class Variant:
     training: dict[str, Any] = field(default_factory=dict)
 
 
+FULL = {"widths": (16, 32, 48, 64, 64), "stem": 1, "decoder": (1, 1, 1, 1), "packed": False}
+MUON = {"optimizer": "muon", "lr": 3e-3}
 VARIANTS = {
     BASE: Variant(),
-    "packed stage of 4 channels": Variant(
-        {"widths": (4, 32, 48, 64, 64), "stem": 2, "decoder": (1, 2, 1, 1), "packed": True}
-    ),
-    "AdamW, lr 1.5e-3": Variant(training={"optimizer": "adamw", "lr": 1.5e-3}),
-    "Muon, lr 8e-3": Variant(training={"lr": 8e-3}),
-    "batch 16": Variant(training={"batch": 16}),
-    "second decoder convolution at stride 2": Variant({"decoder": (1, 2, 1, 1)}),
-    "no stride 16": Variant({"widths": (16, 32, 48, 64), "depths": (0, 0, 1, 1), "decoder": (1, 1, 1)}),
-    "deeper at strides 8 and 16": Variant({"depths": (0, 0, 1, 2, 2)}),
+    "16 channels at full resolution": Variant(FULL),
+    "Muon, lr 3e-3": Variant(training=MUON),
+    "both": Variant(FULL, MUON),
+    "both, lr 8e-3": Variant(FULL, MUON | {"lr": 8e-3}),
+    "both, batch 8": Variant(FULL, MUON | {"batch": 8}),
 }
 
 
@@ -57,7 +55,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = {"model": options.model, "epochs": options.epochs, "crop": 128, "batch": 8, "lr": 4e-3}
+    settings = {"model": options.model, "epochs": options.epochs, "crop": 128}
     path = RESULTS / "frontier.json"
     earlier = json.loads(path.read_text()) if path.is_file() else {}
     rows: list[dict[str, Any]] = earlier.get("rows", []) if earlier.get("settings") == settings else []
@@ -81,7 +79,7 @@ def _row(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
         ema=0.99,
         validate_every=options.epochs,
         seed=seed,
-        **{"batch": 8, "lr": 4e-3, **variant.training},
+        **variant.training,
     )
     torch.manual_seed(seed)
     network = create_model(options.model, **variant.network)

@@ -81,7 +81,6 @@ def _train(
         epochs=options.epochs,
         crops=((1.0, 128),),
         target_share=0.6,
-        optimizer="adamw",
         lr=1.5e-3,
         ema=0.99,
         keep=0.1,

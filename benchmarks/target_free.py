@@ -19,9 +19,8 @@ from record import write_result
 
 from pitviper.core.datasets import open_dataset, read_sample
 from pitviper.core.synthetic import CLUTTERS, Scene, SceneConfig
-from pitviper.sdk import Detector
+from pitviper.sdk import Detector, list_models
 
-MODELS = ("pit-s", "pit-n")
 SCENES = 25
 SHAPE = (512, 640)
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seen-in-training", action="store_true", help="the models were trained on --data")
     options = parser.parse_args()
     results: dict[str, Any] = {}
-    for name in MODELS:
+    for name in list_models():
         with Detector(name) as detector:
             rows = {f"synthetic {clutter}": count(detector, _synthetic(clutter)) for clutter in CLUTTERS}
             for root in options.data:

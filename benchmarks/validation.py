@@ -19,10 +19,9 @@ from record import write_result
 from pitviper.core.datasets import Dataset, open_dataset, read_sample
 from pitviper.core.evaluation import evaluate
 from pitviper.core.weights import load_model
-from pitviper.sdk import Detections, Detector
+from pitviper.sdk import Detections, Detector, list_models
 from pitviper.train.validate import predictor
 
-MODELS = ("pit-s", "pit-n")
 GAIN, OFFSET = 37, 1200
 MAP_TOLERANCE = 2e-3
 """Largest difference of one probability: float32 rounding of three orders of summation, at the sigmoid's steepest."""
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     options = parser.parse_args()
     datasets = [open_dataset(root, options.split) for root in options.data]
-    results = {name: _one_model(name, datasets) for name in MODELS}
+    results = {name: _one_model(name, datasets) for name in list_models()}
     print(write_result("validation", {"split": options.split, "models": results}))
     print(table(results))
 

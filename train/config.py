@@ -10,7 +10,7 @@ from pitviper.train.data.augment import AugmentConfig
 
 Config = TypeVar("Config", bound="TrainingConfig")
 
-OPTIMIZERS = ("muon", "adamw")
+OPTIMIZERS = ("adamw", "muon")
 STATISTICS = ("separate", "shared", "joint")
 _TUPLES: dict[str, type] = {"data": str, "crops": tuple, "levels": int}
 
@@ -31,7 +31,7 @@ class TrainingConfig:
         accumulate: Parts in which each process takes its crops of a step, one after the other, to save memory. Batch
             norms and hard-example mining see one part of one process at a time.
         checkpoint_every: Steps between checkpoints inside an epoch; 0: after each epoch only.
-        optimizer: "muon" (for the kernels, with AdamW for the rest; see ``optimizer.make_optimizer``) or "adamw".
+        optimizer: "adamw", or "muon" for the kernels with AdamW for the rest; see ``optimizer.make_optimizer``.
         lr: Peak learning rate, of both.
         weight_decay: Of both; not applied to biases, batch norms and identity branches.
         warmup: Share of the run over which the learning rate rises; a cosine takes it to 1 % afterwards.
@@ -54,8 +54,8 @@ class TrainingConfig:
     batch: int = 16
     accumulate: int = 1
     checkpoint_every: int = 0
-    optimizer: str = "muon"
-    lr: float = 8e-3
+    optimizer: str = "adamw"
+    lr: float = 1.5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     clip: float = 5.0
@@ -196,6 +196,7 @@ class PriorConfig(TrainingConfig):
     epochs: int = 14
     crops: tuple[tuple[float, int], ...] = ((1.0, 128),)
     batch: int = 32
+    optimizer: str = "muon"
     lr: float = 2e-3
     weight_decay: float = 5e-2
     warmup: float = 0.1
@@ -229,13 +230,7 @@ RECIPES: dict[str, type[DetectorConfig]] = {c.recipe: c for c in (SupervisedConf
 
 def stored_config(summary: dict[str, Any]) -> DetectorConfig:
     """Settings of a run from its ``run.json`` or checkpoint; one that names no recipe is supervised."""
-    return settings_of(summary, RECIPES[recipe_of(summary)])
-
-
-def settings_of(summary: dict[str, Any], config: type[Config]) -> Config:
-    """Settings from a ``run.json`` or checkpoint; what older files do not say is what they were trained with."""
-    before_there_was_a_choice = {"optimizer": "adamw"}
-    return config.from_dict(before_there_was_a_choice | summary["config"])
+    return RECIPES[recipe_of(summary)].from_dict(summary["config"])
 
 
 def recipe_of(summary: dict[str, Any]) -> str:

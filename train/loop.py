@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pitviper.train.config import TrainingConfig, recipe_of, settings_of
+from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.epoch import learning_rate, one_epoch, progress
 from pitviper.train.optimizer import make_optimizer
@@ -192,7 +192,7 @@ def _save(run: TrainingRun) -> None:
 def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:
     if recipe_of(numbers) != config.recipe:
         raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
-    saved, given = settings_of(numbers, type(config)).to_dict(), config.to_dict()
+    saved, given = type(config).from_dict(numbers["config"]).to_dict(), config.to_dict()
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")

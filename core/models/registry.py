@@ -56,7 +56,14 @@ _CARDS = {
             _OWN,
             "The smallest: for boards without a GPU or very fast cameras.",
         ),
-        ModelCard("pit-s", "PitNet", PitNet, PitNetConfig(), _OWN, "The default."),
+        ModelCard(
+            "pit-s",
+            "PitNet",
+            PitNet,
+            PitNetConfig(widths=(4, 32, 48, 64, 64), stem=2, decoder=(1, 2, 1, 1), packed=True),
+            _OWN,
+            "The default.",
+        ),
         ModelCard(
             "pit-m",
             "PitNet",

@@ -27,7 +27,9 @@ def test_missing_settings_take_their_defaults() -> None:
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown setting: learning_rate; known are accumulate, augmentation"):
+    with pytest.raises(
+        ValueError, match=r"unknown setting: learning_rate; known are accumulate, augmentation"
+    ):
         SupervisedConfig.from_dict({"learning_rate": 1e-3})
     with pytest.raises(ValueError, match=r"unknown setting of augmentation: flip; known are gain"):
         SupervisedConfig.from_dict({"augmentation": {"flip": 1}})

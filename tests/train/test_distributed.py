@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes on the CPU train one network, with the numbers of one process."""
+"""Processes on the CPU train one network, with the numbers of one process, and outlive the loss of one of them."""
 
 from __future__ import annotations
 
@@ -118,10 +118,66 @@ def test_synchronised_batch_norms_need_a_gpu(tmp_path: Path) -> None:
         cases.train(fabric, cases.CASES["global"], tmp_path)
 
 
+# The command line, in a process that is killed before it makes crop KILL_AT, unless it was started again.
+PROGRAM = """
+import os
+import signal
+import sys
+
+from pitviper.train import cli
+from pitviper.train.data.crops import CropDataset
+
+crop, made = CropDataset.__getitem__, []
+
+def crop_or_die(self, key):
+    made.append(key)
+    if len(made) == int(os.environ["KILL_AT"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return crop(self, key)
+
+if os.environ.get("RANK", "1") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+    CropDataset.__getitem__ = crop_or_die
+
+if __name__ == "__main__":
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
 def settings(folder: Path) -> Path:
     path = folder / "train.json"
     path.write_text(json.dumps({"crops": [[1.0, 64]], "epochs": 2, "batch": 4, "validate_every": 1}))
     return path
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_replaced(tmp_path: Path, tiny: Path) -> None:
+    """torchrun starts all workers again; they go on from the checkpoint to the end of a run that lost none."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    words = ["fdep", "--vfm", "tiny-random", "--model", "pit-n", "--data", str(tiny)]
+    words += ["--config", str(settings(tmp_path)), "--accelerator", "cpu", "--precision", "32-true"]
+    words += ["--threads", "1", "--resume", "auto", "--out"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # One store for all attempts, torchrun's default, hands the new workers the addresses of the old ones.
+    environment = ONE_THREAD | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    # Two crops of each step are this worker's, two steps an epoch: the sixth is in the first step of the second.
+    for name, kill_at, restarts in (("whole", 0, 0), ("lost", 6, 1)):
+        command = [*launcher, "--max-restarts", str(restarts), str(program), *words, str(tmp_path / name)]
+        command += ["--no-package"] if name == "lost" else []
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=560, env=environment | {"KILL_AT": str(kill_at)}
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("exitcode: -9" in done.stderr) == (name == "lost")
+        assert done.stderr.count("epoch 2/2") == 1, "one process speaks"
+        assert (tmp_path / name / "package").exists() == (name == "whole"), "one process packages"
+        assert len(list((tmp_path / name / "tensorboard").iterdir())) == 1 + restarts, "one process writes"
+    for file in ("last.safetensors", "best.safetensors", "checkpoint.safetensors"):
+        whole, lost = (load_file(tmp_path / name / file) for name in ("whole", "lost"))
+        assert [key for key in whole if not torch.equal(whole[key], lost[key])] == []
+    summaries = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "lost")]
+    assert summaries[0] == summaries[1]
+    assert [record["epoch"] for record in summaries[0]["history"]] == [1, 2]
 
 
 def test_processes_started_by_fabric(tmp_path: Path, tiny: Path) -> None:

@@ -55,7 +55,17 @@ def run(settings: FDEPConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "train.json"
     file.write_text(json.dumps({"crops": [[1.0, 64]], "batch": 4, "validate_every": 2, "ema": 0.9}))
     words = ["--config", str(file), "--data", settings.data[0], "--model", "pit-n", "--epochs", "2"]
-    words += ["--vfm", "tiny-random", "--levels", "2,4", "--accelerator", "cpu", "--devices", "1", "--no-package"]
+    words += [
+        "--vfm",
+        "tiny-random",
+        "--levels",
+        "2,4",
+        "--accelerator",
+        "cpu",
+        "--devices",
+        "1",
+        "--no-package",
+    ]
     assert cli.main(["fdep", "--out", str(folder / "run"), *words, "--precision", "32-true"]) == 0
     return folder / "run"
 

@@ -75,7 +75,16 @@ def test_the_feature_cache_of_the_command_line(
     file = tmp_path / "train.json"
     plain = {"warp": 0.0, "photometric": 0.0}
     file.write_text(json.dumps({"crops": [[1.0, 96]], "batch": 4, "augmentation": plain}))
-    words = ["fdep", "--no-package", "--out", str(tmp_path / "run"), "--config", str(file), "--data", str(tiny)]
+    words = [
+        "fdep",
+        "--no-package",
+        "--out",
+        str(tmp_path / "run"),
+        "--config",
+        str(file),
+        "--data",
+        str(tiny),
+    ]
     words += [
         "--model",
         "pit-n",

@@ -41,7 +41,7 @@ def test_muon_steps_kernels_by_orthogonal_matrices() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(16, 16, 1, bias=False)
     before = layer.weight.detach().clone()
-    optimizer = make_optimizer(layer, SupervisedConfig(lr=0.01, weight_decay=0.0))
+    optimizer = make_optimizer(layer, SupervisedConfig(optimizer="muon", lr=0.01, weight_decay=0.0))
     layer.weight.grad = (torch.randn(16, 16) @ torch.diag(torch.logspace(-1, 0, 16)))[:, :, None, None]
     optimizer.step()
     values = torch.linalg.svdvals((before - layer.weight.detach())[:, :, 0, 0])
@@ -51,7 +51,7 @@ def test_muon_steps_kernels_by_orthogonal_matrices() -> None:
 
 
 def test_a_stored_state_goes_on_as_if_it_had_not_been_stored(tmp_path: Path) -> None:
-    config = SupervisedConfig(lr=0.01)
+    config = SupervisedConfig(optimizer="muon", lr=0.01)
     torch.manual_seed(0)
     task = create_model("pit-n")
     optimizer = make_optimizer(task, config)
@@ -67,5 +67,5 @@ def test_a_stored_state_goes_on_as_if_it_had_not_been_stored(tmp_path: Path) -> 
 
 
 def test_unknown_optimizer() -> None:
-    with pytest.raises(ValueError, match="optimizer must be one of muon, adamw, got 'sgd'"):
+    with pytest.raises(ValueError, match="optimizer must be one of adamw, muon, got 'sgd'"):
         SupervisedConfig(optimizer="sgd")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pitviper.core.models import create_model
 from pitviper.core.models.pitnet import PitNet, PitNetConfig
 
 
@@ -30,7 +29,7 @@ def test_packed_and_plain_are_the_same_kind_of_map() -> None:
 def test_a_plain_stage_sees_single_pixels() -> None:
     """Each of the four pixels of a 2x2 cell has its own logit."""
     torch.manual_seed(0)
-    network = create_model("pit-s").eval()
+    network = PitNet(PitNetConfig()).eval()
     with torch.inference_mode():
         base = network(torch.zeros(1, 1, 64, 64))
         for row, column in ((32, 32), (32, 33), (33, 32), (33, 33)):
@@ -52,4 +51,4 @@ def test_a_plain_stage_sees_single_pixels() -> None:
 )
 def test_refused_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        create_model("pit-s", **settings)
+        PitNetConfig(**settings)  # type: ignore[arg-type]
