@@ -34,8 +34,8 @@ from pitviper.core.evaluation import evaluate
 from pitviper.core.metrics.hse import HSE_THRESHOLDS, SWEEP_THRESHOLDS
 from pitviper.core.models import DetectorNetwork
 from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
+from pitviper.train.hardware import Hardware
 from pitviper.train.run import (
-    Hardware,
     load_main_branch,
     load_run,
     open_splits,
