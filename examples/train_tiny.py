@@ -34,8 +34,7 @@ if __name__ == "__main__":
         settings = {"epochs": 16, "batch": 4, "crops": [[1.0, 64]], "lr": 5e-3, "ema": 0.95}
         config = SupervisedConfig.from_dict({"model": "pit-n", "data": [str(here / "mine")], **settings})
         run = train_supervised(config, here / "run", hardware=Hardware("cpu", "1", "32-true"))
-        origin = {"licence": "CC0-1.0", "provenance": "synthetic", "commit": "not stated"}
-        package = package_run(run, here / "package", which="last", **origin)
-        with sdk.Detector(package, threshold=0.9) as detector:
+        told = {"licence": "CC0-1.0", "provenance": "synthetic", "commit": "not stated"}
+        with sdk.Detector(package_run(run, here / "out", which="last", **told), threshold=0.9) as detector:
             for target in detector.detect(view(99, 128).frame):
                 print(f"x {target.x:.1f}  y {target.y:.1f}  score {target.score:.2f}")

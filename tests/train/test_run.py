@@ -122,7 +122,7 @@ def test_a_network_with_dropout_resumes_to_the_same_end(
 
 
 def test_resume_refuses_other_settings(finished: Path, config: Make) -> None:
-    with pytest.raises(ValueError, match=r"a resumed run keeps its settings: lr was 0\.008, now 0\.1"):
+    with pytest.raises(ValueError, match=r"a resumed run keeps its settings: lr was 0\.0015, now 0\.1"):
         train_supervised(config(lr=0.1), finished, hardware=CPU, resume=True)
 
 
