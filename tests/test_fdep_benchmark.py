@@ -193,10 +193,3 @@ def test_from_runs_to_tables_and_again(
     (tmp_path / "work/pit-n-in-domain-1/run.json").unlink()
     assert script.main(words) == 0, "a killed run goes on from its checkpoint"
     assert json.loads((tmp_path / "fdep.json").read_text())["runs"] == result["runs"]
-
-
-def test_the_page_holds_the_measured_tables(script: ModuleType) -> None:
-    path = ROOT / "benchmarks" / "results" / "fdep.json"
-    if not path.is_file():
-        pytest.skip("not measured yet: benchmarks/results/fdep.json is not there")
-    assert script.tables(json.loads(path.read_text())) in (ROOT / "docs" / "results.md").read_text()

@@ -41,6 +41,12 @@ def test_pages_hold_the_measured_tables(page: str, table: str, tables: ModuleTyp
     assert (ROOT / page).read_text() == tables.filled(page), "run python benchmarks/tables.py"
 
 
+def test_every_table_with_a_result_is_on_a_page(tables: ModuleType) -> None:
+    text = "".join((ROOT / page).read_text() for page in tables.PAGES)
+    measured = [tag for tag, (stem, _) in tables.TABLES.items() if (RESULTS / f"{stem}.json").is_file()]
+    assert [tag for tag in measured if f"<!-- {tag} -->" not in text] == []
+
+
 @pytest.mark.parametrize("name", sorted(list_models()))
 def test_manifest_states_what_was_measured(name: str) -> None:
     """Training evaluated in torch, the benchmark through the detector: the same pixels up to rounding at 0.5."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 Self = TypeVar("Self", bound="DetectorNetwork")
 
 
-class DetectorNetwork(nn.Module):
+class DetectorNetwork(nn.Module, ABC):
     """Encoder-decoder that maps a standardised frame to logits of the same size.
 
     Input [B, in_channels, H, W] float, H and W multiples of ``required_multiple``. ``decode`` returns an ordered
@@ -37,13 +38,13 @@ class DetectorNetwork(nn.Module):
     config: Any
     version: ClassVar[str] = "1"
 
+    @abstractmethod
     def encode(self, x: Tensor) -> list[Tensor]:
         """Stage features, shallow to deep: [B, stage_channels[i], H / stage_strides[i], W / stage_strides[i]]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, stages: list[Tensor]) -> OrderedDict[str, Tensor]:
         """Outputs of the decoder from the stage features; ``"final"`` holds logits [B, 1, H, W]."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, 1, H, W] of frames [B, in_channels, H, W]."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,7 +18,7 @@ _TAIL = 0.01
 _MARGIN = 0.1
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A vision transformer behind ``FrozenVFM``.
 
     Attributes:
@@ -30,6 +31,7 @@ class Backbone(nn.Module):
     dim: int
     depth: int
 
+    @abstractmethod
     def intermediate(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
         """Patch tokens after some blocks, before the final norm, without class token and registers.
 
@@ -40,7 +42,6 @@ class Backbone(nn.Module):
         Returns:
             One [B, D, H / patch_size, W / patch_size] for each level.
         """
-        raise NotImplementedError
 
 
 class FrozenVFM(nn.Module):

@@ -45,17 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     group = parser.add_argument_group("source")
     group.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     camera.add_camera_option(group)
-    group.add_argument(
-        "--timeout", type=float, default=5.0, metavar="S", help="longest wait for a frame in seconds"
-    )
-    group.add_argument(
-        "--source-option",
-        action="append",
-        default=[],
-        type=options.key_value,
-        metavar="KEY=VALUE",
-        help="FFmpeg's option for a camera or RTSP; repeatable",
-    )
+    options.add_reading_options(group)
     options.add_detector_options(parser, threshold=False)
     parser.set_defaults(run=run, threshold=None, calibration=None)
     return parser

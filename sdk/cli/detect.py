@@ -38,22 +38,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     group.add_argument("--every", type=int, default=1, metavar="N", help="process every N-th frame only")
     group.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
-    group.add_argument(
-        "--timeout", type=float, default=5.0, metavar="S", help="longest wait for a frame in seconds"
-    )
+    options.add_reading_options(group)
     group.add_argument(
         "--on-error",
         default="raise",
         choices=("raise", "skip"),
         help="frames that cannot be read: end with exit code 3, or skip and count them (default: %(default)s)",
-    )
-    group.add_argument(
-        "--source-option",
-        action="append",
-        default=[],
-        type=options.key_value,
-        metavar="KEY=VALUE",
-        help="FFmpeg's option for a camera or RTSP, such as input_format=gray16le; repeatable",
     )
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
     camera.add_options(parser)

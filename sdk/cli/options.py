@@ -16,7 +16,15 @@ from pitviper.sdk.errors import SinkError
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
 
-__all__ = ["add_detector_options", "check_target", "key_value", "make_detector", "size", "write_json"]
+__all__ = [
+    "add_detector_options",
+    "add_reading_options",
+    "check_target",
+    "key_value",
+    "make_detector",
+    "size",
+    "write_json",
+]
 
 
 def add_detector_options(
@@ -39,6 +47,21 @@ def add_detector_options(
         default=256,
         metavar="N",
         help="most targets of a frame (default: %(default)s)",
+    )
+
+
+def add_reading_options(group: argparse._ArgumentGroup) -> None:
+    """``--timeout`` and ``--source-option``, for commands that read a source."""
+    group.add_argument(
+        "--timeout", type=float, default=5.0, metavar="S", help="longest wait for a frame in seconds"
+    )
+    group.add_argument(
+        "--source-option",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="KEY=VALUE",
+        help="FFmpeg's option for a camera or RTSP, such as input_format=gray16le; repeatable",
     )
 
 

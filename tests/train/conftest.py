@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from pitviper.core.synthetic import random_scene_frame
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.hardware import Hardware
+from pitviper.train.observers import ConsoleObserver
 from pitviper.train.run import train_supervised
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
@@ -60,3 +62,26 @@ def config(tiny: Path) -> Callable[..., SupervisedConfig]:
 def finished(tmp_path_factory: pytest.TempPathFactory, config: Callable[..., SupervisedConfig]) -> Path:
     """Folder of a finished run of three epochs with the settings of ``config``; tests do not change it."""
     return train_supervised(config(), tmp_path_factory.mktemp("runs") / "whole", hardware=CPU)
+
+
+@pytest.fixture
+def killed_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """Inside ``with killed_in_epoch(n):`` a run dies after the steps of epoch n and before its checkpoint."""
+
+    @contextmanager
+    def killed(number: int) -> Iterator[None]:
+        real = ConsoleObserver.epoch
+
+        def die(
+            self: ConsoleObserver, epoch: int, losses: dict[str, float], lr: float, seconds: float
+        ) -> None:
+            real(self, epoch, losses, lr, seconds)
+            if epoch == number:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ConsoleObserver, "epoch", die)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return killed

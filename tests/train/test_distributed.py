@@ -118,31 +118,6 @@ def test_synchronised_batch_norms_need_a_gpu(tmp_path: Path) -> None:
         cases.train(fabric, cases.CASES["global"], tmp_path)
 
 
-# The command line, in a process that is killed before it makes crop KILL_AT, unless it was started again.
-PROGRAM = """
-import os
-import signal
-import sys
-
-from pitviper.train import cli
-from pitviper.train.data.crops import CropDataset
-
-crop, made = CropDataset.__getitem__, []
-
-def crop_or_die(self, key):
-    made.append(key)
-    if len(made) == int(os.environ["KILL_AT"]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return crop(self, key)
-
-if os.environ.get("RANK", "1") == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-    CropDataset.__getitem__ = crop_or_die
-
-if __name__ == "__main__":
-    sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
 def settings(folder: Path) -> Path:
     path = folder / "train.json"
     path.write_text(json.dumps({"crops": [[1.0, 64]], "epochs": 2, "batch": 4, "validate_every": 1}))
@@ -152,8 +127,6 @@ def settings(folder: Path) -> Path:
 @pytest.mark.slow
 def test_a_lost_worker_is_replaced(tmp_path: Path, tiny: Path) -> None:
     """torchrun starts all workers again; they go on from the checkpoint to the end of a run that lost none."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
     words = ["fdep", "--vfm", "tiny-random", "--model", "pit-n", "--data", str(tiny)]
     words += ["--config", str(settings(tmp_path)), "--accelerator", "cpu", "--precision", "32-true"]
     words += ["--threads", "1", "--resume", "auto", "--out"]
@@ -162,7 +135,14 @@ def test_a_lost_worker_is_replaced(tmp_path: Path, tiny: Path) -> None:
     environment = ONE_THREAD | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     # Two crops of each step are this worker's, two steps an epoch: the sixth is in the first step of the second.
     for name, kill_at, restarts in (("whole", 0, 0), ("lost", 6, 1)):
-        command = [*launcher, "--max-restarts", str(restarts), str(program), *words, str(tmp_path / name)]
+        command = [
+            *launcher,
+            "--max-restarts",
+            str(restarts),
+            str(HERE / "killed_run.py"),
+            *words,
+            str(tmp_path / name),
+        ]
         command += ["--no-package"] if name == "lost" else []
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=560, env=environment | {"KILL_AT": str(kill_at)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from pitviper.train import run as run_module
 from pitviper.train.config import FDEPConfig, SupervisedConfig, recipe_of
 from pitviper.train.data.store import load_frames
 from pitviper.train.foundation import open_vfm
-from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.fdep import FDEPTask, MainBranch
 from pitviper.train.report import report_run
 from pitviper.train.run import (
@@ -38,6 +38,7 @@ from pitviper.train.run import (
 from pitviper.train.state import read_numbers
 from pitviper.train.validate import predict_standardised, validate
 
+Killed = Callable[[int], AbstractContextManager[None]]
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 Make = Callable[..., SupervisedConfig]
 
@@ -103,19 +104,10 @@ def test_kept_weights_hold_the_plain_network_and_the_checkpoint_all_but_the_foun
 
 
 def test_killed_run_resumes_to_the_same_end(
-    run: Path, settings: FDEPConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, settings: FDEPConfig, tmp_path: Path, killed_in_epoch: Killed
 ) -> None:
-    real = ConsoleObserver.epoch
-
-    def die(self: ConsoleObserver, epoch: int, losses: dict[str, float], lr: float, seconds: float) -> None:
-        real(self, epoch, losses, lr, seconds)
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ConsoleObserver, "epoch", die)
-        with pytest.raises(KeyboardInterrupt):
-            train_fdep(settings, tmp_path, hardware=CPU)
+    with killed_in_epoch(2):
+        train_fdep(settings, tmp_path, hardware=CPU)
     with pytest.raises(
         ValueError, match=r"a resumed run keeps its settings: light_weight was 1\.0, now 0\.5"
     ):

@@ -18,26 +18,7 @@ from safetensors.torch import load_file
 from pitviper.train import cli
 from pitviper.train.state import read_numbers
 
-# The command line in a process that kills itself with no chance to tidy up, before it makes crop KILL_AT.
-PROGRAM = """
-import os
-import signal
-import sys
-
-from pitviper.train import cli
-from pitviper.train.data.crops import CropDataset
-
-crop, made = CropDataset.__getitem__, []
-
-def crop_or_die(self, key):
-    made.append(key)
-    if len(made) == int(os.environ["KILL_AT"]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return crop(self, key)
-
-CropDataset.__getitem__ = crop_or_die
-sys.exit(cli.main(sys.argv[1:]))
-"""
+PROGRAM = Path(__file__).with_name("killed_run.py")
 
 # Two steps of four crops an epoch. The first checkpoint is there after 8 crops, or inside the epoch after 4.
 RUNS = {
@@ -64,7 +45,7 @@ def test_killed_and_resumed(name: str, tiny: Path, tmp_path: Path) -> None:
     words += ["--threads", str(torch.get_num_threads())]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     dying = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words, "--out", str(killed)],
+        [sys.executable, str(PROGRAM), *words, "--out", str(killed)],
         capture_output=True,
         text=True,
         timeout=560,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from pitviper.train.config import FDEPConfig, PriorConfig
 from pitviper.train.data.unlabelled import frames_sha256, load_unlabelled, open_frames
 from pitviper.train.foundation import open_vfm
 from pitviper.train.hardware import Hardware
-from pitviper.train.observers import ConsoleObserver
 from pitviper.train.prior import held_out_losses, new_transformer, train_prior
 from pitviper.train.recipes.prior import PriorTask
 
+Killed = Callable[[int], AbstractContextManager[None]]
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 Make = Callable[..., PriorConfig]
 
@@ -101,20 +102,11 @@ def test_equal_seeds_give_equal_files(trained: Path, make: Make, tmp_path: Path)
 
 
 def test_a_killed_run_resumes_to_the_same_end(
-    trained: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, make: Make, tmp_path: Path, killed_in_epoch: Killed
 ) -> None:
     folder = tmp_path / "killed"
-    real = ConsoleObserver.epoch
-
-    def die(self: ConsoleObserver, epoch: int, losses: dict[str, float], lr: float, seconds: float) -> None:
-        real(self, epoch, losses, lr, seconds)
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ConsoleObserver, "epoch", die)
-        with pytest.raises(KeyboardInterrupt):
-            train_prior(make(), folder, hardware=CPU)
+    with killed_in_epoch(2):
+        train_prior(make(), folder, hardware=CPU)
     assert not (folder / "prior.safetensors").exists()
     with pytest.raises(FileExistsError, match=r"holds a run already; pass --resume"):
         train_prior(make(), folder, hardware=CPU)

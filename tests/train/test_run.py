@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,10 @@ from pitviper.core.models import create_model
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.epoch import learning_rate
 from pitviper.train.hardware import Hardware
-from pitviper.train.observers import ConsoleObserver
 from pitviper.train.run import load_run, open_splits, start_from, train_supervised
 from pitviper.train.validate import selection_score
 
+Killed = Callable[[int], AbstractContextManager[None]]
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
 Make = Callable[..., SupervisedConfig]
 
@@ -37,18 +38,6 @@ def assert_equal_files(first: Path, second: Path) -> None:
 def summary_of(folder: Path) -> dict[str, object]:
     summary: dict[str, object] = json.loads((folder / "run.json").read_text())
     return summary
-
-
-def killed_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the run die after the steps of an epoch and before its checkpoint."""
-    real = ConsoleObserver.epoch
-
-    def die(self: ConsoleObserver, epoch: int, losses: dict[str, float], lr: float, seconds: float) -> None:
-        real(self, epoch, losses, lr, seconds)
-        if epoch == number:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ConsoleObserver, "epoch", die)
 
 
 def test_what_a_run_leaves(finished: Path, config: Make) -> None:
@@ -91,13 +80,11 @@ def test_equal_seeds_give_equal_runs(finished: Path, config: Make, tmp_path: Pat
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_a_killed_run_resumes_to_the_same_end(
-    finished: Path, config: Make, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+    finished: Path, config: Make, tmp_path: Path, number: int, killed_in_epoch: Killed
 ) -> None:
     folder = tmp_path / "killed"
-    with monkeypatch.context() as patch:
-        killed_in_epoch(number, patch)
-        with pytest.raises(KeyboardInterrupt):
-            train_supervised(config(), folder, hardware=CPU)
+    with killed_in_epoch(number):
+        train_supervised(config(), folder, hardware=CPU)
     assert not (folder / "last.safetensors").exists()
     with pytest.raises(FileExistsError, match=r"holds a run already; pass --resume"):
         train_supervised(config(), folder, hardware=CPU)
@@ -109,14 +96,12 @@ def test_a_killed_run_resumes_to_the_same_end(
 
 
 def test_a_network_with_dropout_resumes_to_the_same_end(
-    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Make, tmp_path: Path, killed_in_epoch: Killed
 ) -> None:
     settings = config(model="acm", epochs=2)
     whole = train_supervised(settings, tmp_path / "whole", hardware=CPU)
-    with monkeypatch.context() as patch:
-        killed_in_epoch(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            train_supervised(settings, tmp_path / "killed", hardware=CPU)
+    with killed_in_epoch(2):
+        train_supervised(settings, tmp_path / "killed", hardware=CPU)
     train_supervised(settings, tmp_path / "killed", hardware=CPU, resume=True)
     assert_equal_files(whole / "last.safetensors", tmp_path / "killed/last.safetensors")
 
