@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
+from pitviper.kernels.errors import BackendUnavailable
+
 _MODULE: Final = "pitviper.kernels._native"
 _REBUILD: Final = (
     "build it with `pip install .` (in a checkout `pip install -e .`), which needs CMake and C++17"
@@ -21,7 +23,7 @@ REQUIRED: Final = ("count_nonfinite", "standardise", "extract_targets")
 """Functions that the Python side calls; an older build of the module may lack some."""
 
 
-class NativeUnavailable(RuntimeError):
+class NativeUnavailable(BackendUnavailable):
     """The compiled module was asked for by name and cannot be used; the message says why."""
 
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Affine modulation of features, per channel or per pixel, as SCAM applies it."""
