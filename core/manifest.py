@@ -7,6 +7,8 @@ A package is a folder, or one uncompressed zip file of the same content, with
 - ``network.onnx``: standardised frames padded to the stride -> probability, what the SDK runs between its own
   ``standardise`` and ``extract_targets``;
 - ``model.safetensors``: the weights in training form, to fine-tune or to deploy with torch;
+- ``network-int8.onnx`` and ``quantisation.json``, where the network was quantised: the same network with 8-bit
+  convolutions, how it was calibrated and what the accuracy gate measured;
 - ``manifest.json``: this module's ``Manifest``, with the SHA-256 of every other file.
 """
 
@@ -24,6 +26,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 DETECTOR_ONNX = "model.onnx"
 NETWORK_ONNX = "network.onnx"
+NETWORK_INT8_ONNX = "network-int8.onnx"
+QUANTISATION = "quantisation.json"
 WEIGHTS = "model.safetensors"
 _PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".tar", ".ckpt", ".bin"})
 

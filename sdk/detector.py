@@ -45,7 +45,8 @@ class Detector:
         engine: ``auto``, a name of `engines`, or an object that keeps the `Engine` protocol. An engine
             that is asked for by name runs or raises; what ``auto`` chose stands in `engine_info`.
         device: ``auto``, ``cpu``, or with the torch engine ``cuda`` or ``cuda:N``.
-        precision: ``auto`` or ``fp32``. ``half=`` is an alias; no engine of this version runs fp16.
+        precision: ``auto`` (fp32 on a CPU), or what the engine offers, such as ``bf16`` or ``int8``; `engine_info`
+            says what really runs. ``half=True`` is an alias of ``fp16``.
         threshold: Probability in [0, 1) that a pixel has to exceed, a `FaBudget`, or a `Calibration` or the path of
             one; None takes the model's operating point.
         max_targets: Most targets of one frame, those with the highest peaks; more set the flag ``truncated``.

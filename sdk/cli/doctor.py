@@ -81,6 +81,7 @@ def _packages() -> dict[str, str]:
         "pillow",
         "av",
         "onnxruntime",
+        "openvino",
         "torch",
         "onnx",
         "safetensors",

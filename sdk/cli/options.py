@@ -28,14 +28,26 @@ __all__ = [
 
 
 def add_detector_options(
-    parser: argparse.ArgumentParser, *, model: bool = True, threshold: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    model: bool = True,
+    threshold: bool = True,
+    precision: bool = True,
 ) -> None:
-    """Model, engine and threshold."""
+    """Model, engine, precision and threshold, each unless it is left out."""
     group = parser.add_argument_group("detector")
     if model:
         group.add_argument("--model", default="pit-s", metavar="NAME|PATH", help="default: %(default)s")
-    group.add_argument("--engine", default="auto", help="auto, onnxruntime or torch (default: %(default)s)")
+    group.add_argument(
+        "--engine", default="auto", help="auto or a name that doctor lists (default: %(default)s)"
+    )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    if precision:
+        group.add_argument(
+            "--precision",
+            default="auto",
+            help="auto (fp32 on a CPU), or one that the engine offers: bf16, int8 (default: %(default)s)",
+        )
     group.add_argument(
         "--threads", type=int, metavar="N", help="threads of the network (default: as its runtime likes)"
     )
@@ -65,14 +77,28 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def make_detector(args: argparse.Namespace, *, model: str | None = None, budgeted: bool = True) -> Detector:
-    """The detector that the options describe; ``budgeted=False`` leaves the threshold out."""
+def make_detector(
+    args: argparse.Namespace,
+    *,
+    model: str | None = None,
+    precision: str | None = None,
+    budgeted: bool = True,
+) -> Detector:
+    """The detector that the options describe.
+
+    Args:
+        args: From a parser with `add_detector_options`.
+        model: Instead of ``--model``.
+        precision: Instead of ``--precision``.
+        budgeted: False leaves the threshold out.
+    """
     from pitviper.sdk.detector import Detector
 
     return Detector(
         args.model if model is None else model,
         engine=args.engine,
         device=args.device,
+        precision=args.precision if precision is None else precision,
         threads=args.threads,
         threshold=budget.chosen_threshold(args) if budgeted else None,
         max_targets=args.max_targets,

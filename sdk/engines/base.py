@@ -17,10 +17,10 @@ class EngineInfo:
     """What runs the network, as it really is (never as it was asked for).
 
     Attributes:
-        name: ``onnxruntime`` or ``torch``.
+        name: Key of the registry, ``onnxruntime`` for instance.
         version: Version of that runtime.
         device: Where the network runs, ``cpu`` or ``cuda:0`` for instance.
-        precision: Number format of the arithmetic, ``fp32``.
+        precision: Number format of the convolutions: ``fp32``, ``bf16`` or ``int8``.
         threads: Threads that the network may use; None where the runtime does not say.
         chosen_by: ``caller`` when the engine was asked for by name, ``auto`` when it was chosen.
         passed_over: For ``auto``: engines that come first, each with the reason why it was not taken.

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU: ``network.onnx`` of the package."""
+"""ONNX Runtime on the CPU: ``network.onnx`` of the package, or its 8-bit form."""
 
 from __future__ import annotations
 
 from importlib import metadata, util
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pitviper.core.manifest import NETWORK_ONNX, Package
+from pitviper.core.manifest import Package
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
+from pitviper.sdk.engines.checks import network_file, require_cpu
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
-__all__ = ["OnnxRuntimeEngine", "status"]
+__all__ = ["PRECISIONS", "OnnxRuntimeEngine", "status"]
 
 NAME = "onnxruntime"
-_DEVICES = ("auto", "cpu")
+PRECISIONS: Final = ("fp32", "int8")
 
 
 def status() -> EngineStatus:
@@ -74,24 +75,23 @@ class OnnxRuntimeEngine:
     Args:
         package: Verified weights package.
         device: ``auto`` or ``cpu``.
+        precision: One of `PRECISIONS`: ``int8`` for a package with such a network.
         threads: Threads inside one operator; None leaves the choice to ONNX Runtime (the physical cores).
 
     Raises:
-        EngineUnavailable: ONNX Runtime is missing, or another device was asked for.
+        EngineUnavailable: ONNX Runtime is missing, or the device or precision cannot be had here.
         EngineError: ONNX Runtime does not accept the network.
     """
 
-    def __init__(self, package: Package, *, device: str = "auto", threads: int | None = None) -> None:
-        if device not in _DEVICES:
-            raise EngineUnavailable(
-                f"engine {NAME!r} does not run on device {device!r}; it offers cpu. Leave device='auto'"
-            )
-        self._session: Any = cpu_session(
-            package.read(NETWORK_ONNX), f"{package.path}/{NETWORK_ONNX}", threads=threads
-        )
+    def __init__(
+        self, package: Package, *, device: str = "auto", precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        require_cpu(NAME, device)
+        name = network_file(package, precision)
+        self._session: Any = cpu_session(package.read(name), f"{package.path}/{name}", threads=threads)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
-        self._info = EngineInfo(NAME, _version() or "unknown", "cpu", "fp32", threads)
+        self._info = EngineInfo(NAME, _version() or "unknown", "cpu", precision, threads)
 
     @property
     def info(self) -> EngineInfo:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pitviper.core.manifest import Package
-from pitviper.sdk.engines import onnxruntime, torch
+from pitviper.sdk.engines import onnxruntime, openvino, torch
 from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineUnavailable
 
@@ -21,17 +21,19 @@ _LOG = logging.getLogger("pitviper.engines")
 class _Offer(NamedTuple):
     status: Callable[[], EngineStatus]
     build: Callable[..., Engine]
+    precisions: tuple[str, ...]
+    """What it can run, the one that ``auto`` takes first."""
 
 
 ENGINES: Final[dict[str, _Offer]] = {
-    "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine),
-    "torch": _Offer(torch.status, torch.TorchEngine),
+    "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine, onnxruntime.PRECISIONS),
+    "openvino": _Offer(openvino.status, openvino.OpenVinoEngine, openvino.PRECISIONS),
+    "torch": _Offer(torch.status, torch.TorchEngine, torch.PRECISIONS),
 }
 """Engines in the order that ``auto`` tries them."""
 
-_ALIASES: Final = {"ort": "onnxruntime"}
+_ALIASES: Final = {"ort": "onnxruntime", "ov": "openvino"}
 _PLANNED: Final = ("cuda", "tensorrt")
-_PRECISIONS: Final = ("auto", "fp32")
 
 
 def engines() -> list[EngineStatus]:
@@ -39,7 +41,7 @@ def engines() -> list[EngineStatus]:
 
     Example:
         >>> [status.name for status in engines()]
-        ['onnxruntime', 'torch']
+        ['onnxruntime', 'openvino', 'torch']
     """
     return [offer.status() for offer in ENGINES.values()]
 
@@ -54,6 +56,13 @@ def open_engine(
 ) -> tuple[Engine, EngineInfo]:
     """Open an engine by name, or the first that can run for ``auto``.
 
+    Args:
+        name: ``auto`` or a key of `ENGINES`.
+        package: Verified weights package.
+        device: ``auto``, or a device that the engine has.
+        precision: ``auto`` takes the engine's first, which is fp32 for those on the CPU.
+        threads: Threads of the network; None leaves it to the runtime.
+
     Returns:
         The engine, and its info with who chose it and what was passed over.
 
@@ -62,16 +71,23 @@ def open_engine(
             name is never replaced by another.
         EngineError: The engine does not accept the network.
     """
-    if precision not in _PRECISIONS:
-        raise EngineUnavailable(
-            f"precision {precision!r} is not offered; every engine of this version runs fp32. "
-            "Leave precision='auto'"
-        )
     if name == "auto":
-        return _first_usable(package, device, threads)
+        return _first_usable(package, device, precision, threads)
     offer = _offer(name)
-    engine = offer.build(package, device=device, threads=threads)
+    chosen = _precision(_ALIASES.get(name, name), offer, precision)
+    engine = offer.build(package, device=device, precision=chosen, threads=threads)
     return engine, engine.info
+
+
+def _precision(name: str, offer: _Offer, precision: str) -> str:
+    if precision == "auto":
+        return offer.precisions[0]
+    if precision not in offer.precisions:
+        raise EngineUnavailable(
+            f"engine {name!r} does not run precision {precision!r}; it offers {', '.join(offer.precisions)}. Leave "
+            "precision='auto'"
+        )
+    return precision
 
 
 def _offer(name: str) -> _Offer:
@@ -84,7 +100,9 @@ def _offer(name: str) -> _Offer:
     raise EngineUnavailable(f"unknown engine {name!r}; offered: {offered}")
 
 
-def _first_usable(package: Package, device: str, threads: int | None) -> tuple[Engine, EngineInfo]:
+def _first_usable(
+    package: Package, device: str, precision: str, threads: int | None
+) -> tuple[Engine, EngineInfo]:
     passed_over: list[str] = []
     for name, offer in ENGINES.items():
         status = offer.status()
@@ -92,7 +110,8 @@ def _first_usable(package: Package, device: str, threads: int | None) -> tuple[E
             passed_over.append(f"{name}: {status.reason}")
             continue
         try:
-            engine = offer.build(package, device=device, threads=threads)
+            chosen = _precision(name, offer, precision)
+            engine = offer.build(package, device=device, precision=chosen, threads=threads)
         except EngineUnavailable as error:
             passed_over.append(f"{name}: {error}")
             continue

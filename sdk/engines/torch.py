@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from importlib import metadata, util
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from pitviper.core.manifest import Package, PackageError
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineError, EngineUnavailable, InputError
 
-__all__ = ["TorchEngine", "status"]
+__all__ = ["PRECISIONS", "TorchEngine", "status"]
 
 NAME = "torch"
+PRECISIONS: Final = ("fp32",)
 _INSTALL = "pip install 'pitviper[torch]' (or the torch build of your board's vendor, with safetensors)"
 
 
@@ -41,6 +42,7 @@ class TorchEngine:
     Args:
         package: Verified weights package.
         device: ``auto`` (the first CUDA device of torch, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: One of `PRECISIONS`.
         threads: Must be None: torch counts its threads for the whole process.
 
     Raises:
@@ -49,7 +51,9 @@ class TorchEngine:
         EngineError: The weights do not fit the architecture that the package names.
     """
 
-    def __init__(self, package: Package, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, package: Package, *, device: str = "auto", precision: str = "fp32", threads: int | None = None
+    ) -> None:
         if threads is not None:
             raise InputError(
                 f"threads={threads} cannot be set for one torch engine: torch counts threads for the whole "
@@ -70,7 +74,7 @@ class TorchEngine:
             raise EngineError(str(error)) from error
         self._network = network.to(device=self._device, memory_format=torch.channels_last)
         threads = torch.get_num_threads() if self._device.type == "cpu" else None
-        self._info = EngineInfo(NAME, str(torch.__version__), str(self._device), "fp32", threads)
+        self._info = EngineInfo(NAME, str(torch.__version__), str(self._device), precision, threads)
 
     @property
     def info(self) -> EngineInfo:

@@ -30,7 +30,7 @@ def frame(shape: tuple[int, int], seed: int = 0) -> Any:
 
 def test_engines_are_listed_with_a_reason() -> None:
     found = {status.name: status for status in sdk.engines()}
-    assert list(found) == ["onnxruntime", "torch"]
+    assert list(found) == ["onnxruntime", "openvino", "torch"]
     assert found["onnxruntime"].usable
     assert all(status.reason for status in found.values())
 
@@ -38,7 +38,7 @@ def test_engines_are_listed_with_a_reason() -> None:
 def test_looking_does_not_import() -> None:
     code = (
         "import sys, json; from pitviper import sdk; sdk.engines(); "
-        "print(json.dumps([name for name in ('torch', 'onnxruntime') if name in sys.modules]))"
+        "print(json.dumps([name for name in ('torch', 'onnxruntime', 'openvino') if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
@@ -47,12 +47,14 @@ def test_looking_does_not_import() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"engine": "tensorrt"}, ["not offered", "onnxruntime, torch"]),
-        ({"engine": "cuda"}, ["not offered", "onnxruntime, torch"]),
+        ({"engine": "tensorrt"}, ["not offered", "onnxruntime, openvino, torch"]),
+        ({"engine": "cuda"}, ["not offered", "onnxruntime, openvino, torch"]),
         ({"engine": "warp"}, ["unknown", "'warp'", "onnxruntime"]),
         ({"engine": "onnxruntime", "device": "cuda"}, ["cuda", "cpu"]),
         ({"engine": "auto", "device": "tpu"}, ["no engine can run", "tpu"]),
-        ({"precision": "int8"}, ["int8", "fp32"]),
+        ({"precision": "fp64"}, ["no engine can run", "fp64", "onnxruntime: ", "it offers fp32, int8"]),
+        ({"engine": "onnxruntime", "precision": "bf16"}, ["bf16", "it offers fp32, int8"]),
+        ({"engine": "onnxruntime", "precision": "int8"}, ["network-int8.onnx", "pitviper export"]),
     ],
 )
 def test_what_cannot_be_had_is_refused_and_says_what_can(values: dict[str, Any], words: list[str]) -> None:
@@ -70,13 +72,17 @@ def test_auto_says_what_it_chose_and_what_it_passed_over(monkeypatch: pytest.Mon
         assert (detector.engine_info.chosen_by, detector.engine_info.threads) == ("caller", 1)
     json.dumps(info.to_dict())
 
-    missing = sdk.EngineStatus("onnxruntime", False, "taken away by the test")
-    offer = registry.ENGINES["onnxruntime"]
-    monkeypatch.setitem(registry.ENGINES, "onnxruntime", offer._replace(status=lambda: missing))
+    for name in ("onnxruntime", "openvino"):
+        missing = sdk.EngineStatus(name, False, "taken away by the test")
+        offer = registry.ENGINES[name]
+        gone = offer._replace(status=lambda missing=missing: missing)
+        monkeypatch.setitem(registry.ENGINES, name, gone)
     if TORCH:
         _, info = open_engine("auto", sdk.open_model("pit-n"), device="cpu")
         assert info.name == "torch"
-        assert info.passed_over == ("onnxruntime: taken away by the test",)
+        assert info.passed_over == tuple(
+            f"{name}: taken away by the test" for name in ("onnxruntime", "openvino")
+        )
     else:
         with pytest.raises(sdk.EngineUnavailable, match="taken away by the test"):
             open_engine("auto", sdk.open_model("pit-n"))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO on the CPU: the network in the precision that was asked for. Needs the extra ``openvino``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib import metadata, util
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.core.manifest import Package
+from pitviper.sdk.engines.base import EngineInfo, EngineStatus
+from pitviper.sdk.engines.checks import network_file, require_cpu
+from pitviper.sdk.errors import EngineError, EngineUnavailable
+
+__all__ = ["PRECISIONS", "OpenVinoEngine", "status"]
+
+NAME = "openvino"
+PRECISIONS: Final = ("fp32", "bf16", "int8")
+_INSTALL: Final = "pip install 'pitviper[openvino]'"
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""What is asked of the plugin for the layers that the graph leaves open. Its own default is bf16 wherever the processor
+has AMX or AVX512_BF16, which nobody asked for."""
+_RUNS: Final = {"f32": "fp32", "bf16": "bf16", "u8": "int8", "i8": "int8"}
+"""The plugin's names of what a convolution really runs in."""
+
+
+def status() -> EngineStatus:
+    """Whether this engine can run; does not import OpenVINO."""
+    if util.find_spec("openvino") is None:
+        return EngineStatus(NAME, False, f"not installed: openvino; {_INSTALL}")
+    return EngineStatus(
+        NAME, True, "runs on the CPU, in fp32, or in bf16 where the processor has it", _version()
+    )
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        # A vendor's build installs the same module under another distribution name.
+        return None
+
+
+def load_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which otherwise sends an event to the network at import.
+
+    OpenVINO runs without the package ``openvino_telemetry`` by design, and finds it absent while it is imported
+    here. An application that has imported OpenVINO itself before has decided for itself.
+
+    Raises:
+        EngineUnavailable: OpenVINO is missing or cannot be loaded.
+    """
+    module = "openvino_telemetry"
+    blocked = "openvino" not in sys.modules and module not in sys.modules
+    if blocked:
+        sys.modules[module] = None  # type: ignore[assignment]  # what the import system takes for "absent"
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise EngineUnavailable(f"engine {NAME!r} cannot run: {error}; {_INSTALL}") from error
+    finally:
+        if blocked:
+            del sys.modules[module]
+
+
+class OpenVinoEngine:
+    """`Engine` over one compiled model of the CPU plugin.
+
+    The plugin's threads are not pinned to cores: a detector shares its machine with capture and sinks.
+
+    Args:
+        package: Verified weights package.
+        device: ``auto`` or ``cpu``.
+        precision: One of `PRECISIONS`: ``bf16`` where the processor has it, ``int8`` for a package with such a network.
+        threads: Threads of the plugin; None leaves the choice to it (the physical cores).
+        profiling: Have the plugin keep a time per layer, for `layer_times`; costs some microseconds a layer.
+
+    Raises:
+        EngineUnavailable: OpenVINO is missing, or the device or precision cannot be had here.
+        EngineError: OpenVINO does not accept the network.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+        profiling: bool = False,
+    ) -> None:
+        require_cpu(NAME, device)
+        name = network_file(package, precision)
+        openvino = load_openvino()
+        core = openvino.Core()
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise EngineUnavailable(
+                "precision 'bf16' cannot be had: OpenVINO finds no bf16 arithmetic in this processor; leave "
+                "precision='auto' for fp32"
+            )
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+            "PERF_COUNT": profiling,
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            compiled = core.compile_model(core.read_model(package.read(name)), "CPU", settings)
+        except Exception as error:
+            # OpenVINO raises RuntimeError, but its bindings raise their own types for arguments.
+            raise EngineError(f"{package.path}/{name}: OpenVINO refuses it: {error}") from error
+        running = _precision_that_runs(compiled)
+        if running != precision:
+            raise EngineUnavailable(
+                f"precision {precision!r} was asked of OpenVINO, but its convolutions run in {running}; leave "
+                "precision='auto', or take engine='onnxruntime'"
+            )
+        self._request: Any = compiled.create_infer_request()
+        used = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        self._info = EngineInfo(NAME, _version() or "unknown", "cpu", running, used)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it really runs on, as the compiled model says and not as it was asked for."""
+        return self._info
+
+    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
+        if self._request is None:
+            raise EngineError("the engine is closed; make a new Detector")
+        try:
+            found = self._request.infer([frames], share_inputs=True)
+        except Exception as error:
+            raise EngineError(f"OpenVINO failed on frames {list(frames.shape)}: {error}") from error
+        probability: NDArray[np.float32] = found[0]
+        return probability
+
+    def layer_times(self) -> list[tuple[str, str, str, float]]:
+        """Layers of the last run in their order: name, type, kernel and milliseconds. Needs ``profiling=True``."""
+        if self._request is None:
+            raise EngineError("the engine is closed; make a new Detector")
+        return [
+            (entry.node_name, entry.node_type, entry.exec_type, entry.real_time.total_seconds() * 1e3)
+            for entry in self._request.get_profiling_info()
+            if entry.status == entry.Status.EXECUTED
+        ]
+
+    def close(self) -> None:
+        """Let go of the network."""
+        self._request = None
+
+
+def _precision_that_runs(compiled: Any) -> str:
+    """What most multiplications run in, read from the compiled graph: fp32, bf16 or int8.
+
+    A network of one precision keeps a few convolutions in another on purpose (the first and the last of an int8
+    network), so the majority names it.
+    """
+    votes: dict[str, int] = {}
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        told = operation.get_rt_info()
+        if str(told["layerType"].value) != "Convolution":
+            continue
+        raw = str(told["runtimePrecision"].value)
+        votes[_RUNS.get(raw, raw)] = votes.get(_RUNS.get(raw, raw), 0) + 1
+    return max(votes, key=lambda name: votes[name]) if votes else "fp32"
