@@ -9,17 +9,40 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 from pitviper.sdk.errors import SourceError
 from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.schemes import OpenOptions
 
-__all__ = ["ImageFiles", "find_images", "natural_key"]
+__all__ = ["ImageFiles", "find_images", "natural_key", "open_path"]
 
 _LOG = logging.getLogger("pitviper.sources")
 _LOSSY = frozenset({".jpg", ".jpeg"})
+
+
+def open_path(text: str, how: OpenOptions) -> Source:
+    """A video, an image, a folder of images or a pattern, by its path or as file://.
+
+    Raises:
+        SourceError: There is none, or it cannot be read.
+    """
+    if text.lower().startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    path = Path(text)
+    if path.is_dir() or (not path.exists() and any(sign in text for sign in "*?[")):
+        return ImageFiles(find_images(text), name=text, on_error=how.on_error)
+    if not path.exists():
+        near = next((parent for parent in path.parents if parent.exists()), Path("."))
+        raise SourceError(f"{text}: no such file or folder (what exists of it: {near}); check the path")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFiles([path], name=text, on_error=how.on_error)
+    from pitviper.sdk.sources.video import VideoFile
+
+    return VideoFile(path, on_error=how.on_error)
 
 
 def natural_key(path: str | os.PathLike[str]) -> tuple[tuple[int, str, int], ...]:

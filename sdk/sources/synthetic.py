@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 from pitviper.core.synthetic import CLUTTERS, Scene, SceneConfig
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.schemes import OpenOptions
 
-__all__ = ["SyntheticSource", "parse_scene"]
+__all__ = ["SyntheticSource", "open_synthetic", "parse_scene"]
 
 
 class SyntheticSource(Source):
@@ -30,6 +31,11 @@ class SyntheticSource(Source):
     def _read(self) -> Iterator[Frame]:
         for view in self.scene:
             yield Frame(view.frame, view.index, FrameTime.now(view.time_ns))
+
+
+def open_synthetic(text: str, how: OpenOptions) -> Source:
+    """The scene of a `synthetic://` URI. Raises InputError as `parse_scene` does."""
+    return SyntheticSource(Scene(parse_scene(text)))
 
 
 def parse_scene(uri: str) -> SceneConfig:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from numpy.typing import NDArray
 
 from pitviper import sdk
 from pitviper.sdk.sources import open_source
-from pitviper.sdk.sources.opening import _device
 from pitviper.sdk.sources.planes import to_plane, to_words
+from pitviper.sdk.sources.schemes import find_scheme
 
 
 def lepton_frame(counter: int, *, state: int = 3, last: int = 5, agc: bool = False) -> NDArray[np.uint16]:
@@ -93,15 +95,24 @@ def test_words_hidden_in_yuyv_lose_no_bit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "device"),
+    ("text", "kind"),
     [
-        (0, True),
-        ("3", True),
-        ("/dev/video1", True),
-        ("v4l2:///dev/video1", True),
-        ("a.mkv", False),
-        (True, False),
+        ("3", "v4l2"),
+        ("/dev/video1", "v4l2"),
+        ("v4l2:///dev/video1", "v4l2"),
+        ("a.mkv", "file"),
+        ("a.sdp", "rtp"),
+        ("watch:folder", "watch"),
+        ("RTSPS://h/x", "rtsp"),
     ],
 )
-def test_only_v4l2_is_asked_for_the_cameras_format(spec: object, device: bool) -> None:
-    assert _device(spec) is device
+def test_a_text_means_one_kind_of_source(text: str, kind: str) -> None:
+    assert find_scheme(text).names[0] == kind
+
+
+def test_a_file_that_is_called_like_a_number_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "3").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_scheme("3").names == ("file",)
