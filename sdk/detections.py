@@ -268,6 +268,10 @@ class Detections:
             passed &= (self.area_px >= area_px[0]) & (self.area_px <= area_px[1])
         return self[passed]
 
+    def with_flags(self, *flags: str) -> Detections:
+        """The same targets with further flags."""
+        return replace(self, flags=(*self.flags, *flags)) if flags else self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, safe for JSON: what is not finite becomes None. See `convert`."""
         return convert.to_dict(self)

@@ -7,6 +7,8 @@ import functools
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ from pitviper.sdk.tiling import Tiling
 if TYPE_CHECKING:
     from pitviper.sdk.export import ExportReport
     from pitviper.sdk.profile import Profile
+    from pitviper.sdk.reconnect import Reconnect
+    from pitviper.sdk.sources import FrameTime
     from pitviper.sdk.stream import Stream
     from pitviper.sdk.thermal import ThermalMonitor
 
@@ -184,33 +188,53 @@ class Detector:
         on_error: str = "raise",
         monitor: ThermalMonitor | None = None,
         tracker: Any = None,
+        queue: int | None = None,
+        max_age_s: float | None = None,
+        reconnect: Reconnect | bool = True,
     ) -> Stream:
         """Targets of every frame of a source, one after another: an iterator and a context manager.
 
         Args:
             source: A source, or what `open_source` accepts: path, folder, glob, URI, arrays, callable.
-            mode: ``all`` (every frame, in order, none dropped), ``latest`` (the newest frame, older ones are
-                dropped and counted) or ``auto``: ``latest`` for a live source, else ``all``.
+            mode: ``all`` (every frame, in order, none dropped: the reader waits), ``latest`` (the newest frame, older
+                ones are dropped and counted), ``fresh`` (in order, but none older than ``max_age_s``),
+                ``throughput`` (as ``all``, several frames at once through the network), or ``auto``: ``latest`` for
+                a live source, else ``all``.
             sinks: Where each frame and its result are written before the result is returned. The stream
                 closes them.
             threshold: As in the constructor, for this stream only.
-            timeout_s: Longest wait for a frame in seconds before `SourceTimeout`.
+            timeout_s: Longest wait for a frame in seconds before `SourceTimeout`; three times that for a source that
+                is opened again by itself, and none while it is ``reconnecting``.
             every: Process every n-th frame; the others are counted as dropped with the cause ``every``.
             keep_maps: Keep the score map of each result; otherwise it is let go at the next frame.
             on_error: ``raise``, or ``skip`` for frames that cannot be read or used: they are logged and counted.
             monitor: Looks at each frame and puts flags on its result; one for each stream.
             tracker: A `Tracker`, or another object with ``update(detections, *, frame)``, which fills ``track_id``
                 before the sinks see a result; one for each stream.
+            queue: Frames between the reader and the detector: 1 in ``latest``, else 2 (``all``) or 8 by default. It is
+                also the largest batch of ``throughput``.
+            max_age_s: For ``fresh``: frames that waited longer are dropped and counted (``stale``); 0.5 by default.
+            reconnect: What to do when a live source that was given by its address or as a function is lost: a
+                `Reconnect`, True for its defaults, False to raise at once.
 
         Raises:
             SourceError: The source cannot be opened.
             InputError: An argument is out of range.
         """
-        from pitviper.sdk.stream import Stream, StreamSettings, close_all
+        from pitviper.sdk.stream import Stream, close_all
+        from pitviper.sdk.stream_settings import StreamSettings
 
         try:
             settings = StreamSettings(
-                mode, self._chosen(threshold, {}, "stream"), timeout_s, every, keep_maps, on_error
+                mode=mode,
+                threshold=self._chosen(threshold, {}, "stream"),
+                timeout_s=timeout_s,
+                every=every,
+                keep_maps=keep_maps,
+                on_error=on_error,
+                queue=queue,
+                max_age_s=max_age_s,
+                reconnect=reconnect,
             )
         except InputError:
             close_all(sinks, quietly=True)
@@ -263,6 +287,36 @@ class Detector:
     def _detect_streamed(self, frame: Any, threshold: float, **values: Any) -> Detections:
         """`detect` for `Stream`: ``values`` are what the stream knows of the frame (its index, time, ...)."""
         return self._path.one(self._checked(frame), threshold, **values)
+
+    def _detect_together(self, asked: Sequence[dict[str, Any]]) -> list[Detections | InputError]:
+        """`_detect_streamed` for several frames at once; a frame that cannot be used gives its error."""
+        try:
+            found = self._path.many([self._checked(one["frame"]) for one in asked], asked[0]["threshold"])
+        except InputError:
+            return [self._streamed_or_error(one) for one in asked]
+        return [_placed(result, **one) for result, one in zip(found, asked, strict=True)]
+
+    def _streamed_or_error(self, asked: dict[str, Any]) -> Detections | InputError:
+        try:
+            return self._detect_streamed(**asked)
+        except InputError as error:
+            return error
+
+
+def _placed(
+    found: Detections,
+    *,
+    time: FrameTime | None,
+    wait_ms: float,
+    host_ns: int | None,
+    frame_id: int,
+    name: str | None,
+    **_: Any,
+) -> Detections:
+    """A result of a batch with what the stream knows of its frame."""
+    age_ms = None if host_ns is None else (monotonic_ns() - host_ns) / 1e6
+    timing = replace(found.timing, wait_ms=wait_ms, age_ms=age_ms)
+    return replace(found, time=time, timing=timing, frame_id=frame_id, name=name)
 
 
 def _check_settings(max_targets: object, threads: object, tile: object, warmup: object) -> None:

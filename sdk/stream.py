@@ -5,67 +5,56 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from pitviper.sdk.continuity import Continuity
 from pitviper.sdk.detections import Detections
-from pitviper.sdk.errors import InputError, SdkError, SourceLost, SourceTimeout
-from pitviper.sdk.feeds import EveryFrame, Feed, NewestFrame
+from pitviper.sdk.errors import InputError, SdkError
+from pitviper.sdk.feeds import Feed, FeedState
+from pitviper.sdk.ledger import Ledger
+from pitviper.sdk.stream_settings import StreamSettings
 from pitviper.sdk.stream_stats import StageWindow, StreamStats
 
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.maps import ProbabilityMap
-    from pitviper.sdk.sources import Frame, Source
+    from pitviper.sdk.sources import Frame, Source, SourceInfo
     from pitviper.sdk.thermal import ThermalMonitor
 
-__all__ = ["Stream", "StreamSettings", "StreamState", "close_all"]
+__all__ = ["Stream", "StreamState", "close_all"]
 
-StreamState = Literal["opening", "live", "stalled", "ended", "failed", "closed"]
+StreamState = Literal[FeedState, "ended", "failed", "closed"]
 
 _LOG = logging.getLogger("pitviper.stream")
-_MODES = ("auto", "all", "latest")
-_POLICIES = ("raise", "skip")
 
 
-@dataclass(frozen=True)
-class StreamSettings:
-    """How a stream runs; see `Detector.stream` for what each means.
+@dataclass
+class _Work:
+    """A frame in work: what was lost before it, how long it was waited for, and its result where that is known."""
 
-    Raises:
-        InputError: A value out of range.
-    """
-
-    mode: str = "auto"
-    threshold: float = 0.5
-    timeout_s: float = 5.0
-    every: int = 1
-    keep_maps: bool = False
-    on_error: str = "raise"
-
-    def __post_init__(self) -> None:
-        if self.mode not in _MODES:
-            raise InputError(f"stream mode {self.mode!r} does not exist; there are {', '.join(_MODES)}")
-        if self.on_error not in _POLICIES:
-            raise InputError(f"on_error {self.on_error!r} does not exist; there are {', '.join(_POLICIES)}")
-        if self.every < 1:
-            raise InputError(f"every must be at least 1 (process every n-th frame), got {self.every}")
-        if not self.timeout_s > 0:
-            raise InputError(f"timeout_s must be above 0 seconds, got {self.timeout_s}")
+    frame: Frame
+    lost: int
+    wait_ms: float
+    found: Detections | InputError | None = None
 
 
 class Stream:
     """Iterates over `Detections`, one per frame that is processed. Made by `Detector.stream`.
 
     Leave it through ``with``, or run it to its end: both close the source and the sinks, and so does any error,
-    Ctrl-C included. What the sinks have written by then is valid. To be used by one thread.
+    Ctrl-C included. What the sinks have written by then is valid. One thread iterates; `state`, `stats` and `stop`
+    may be used by any other at any time.
 
     Attributes:
         frame: The source's frame that belongs to the last result, or None.
         tracker: The tracker that the stream was given, or None.
+        info: What the source is.
+        mode: ``all``, ``latest``, ``fresh`` or ``throughput``.
     """
 
     def __init__(
@@ -84,127 +73,183 @@ class Stream:
         self._detector = detector
         self._sinks = tuple(sinks)
         self._settings = settings
-        self._processed = 0
-        self._failed = 0
+        self._ledger = Ledger()
+        self._continuity = Continuity()
         self._window = StageWindow()
+        self._ready: deque[_Work] = deque()
         self._last_map: ProbabilityMap | None = None
         self._started: float | None = None
         self._seconds = 0.0
-        self._state: StreamState = "opening"
+        self._final: Literal["ended", "failed", "closed"] | None = None
+        self._stop: Literal["drain", "now"] | None = None
         try:
             self._source = _opened(source, settings)
-            self._live = bool(self._source.info.live)
-            self._feed = _feed(self._source, settings, self._live)
+            self.info: SourceInfo = self._source.info
+            self.mode = settings.chosen_mode(bool(self.info.live))
+            self._feed = Feed(self._source, settings.plan(self.mode), self._ledger)
         except BaseException:
             close_all(self._sinks, quietly=True)
-            self._state = "failed"
+            self._final = "failed"
             raise
+        # A stream that is dropped without being closed must not keep its reader and its camera.
+        weakref.finalize(self, self._feed.stop)
 
     @property
     def state(self) -> StreamState:
-        """``opening`` (no frame yet), ``live``, ``stalled`` (the source timed out or was lost), ``ended``,
-        ``failed`` or ``closed``.
+        """What the stream is doing at this moment.
+
+        - ``opening``: the source is open and has given no frame yet.
+        - ``live``: frames come.
+        - ``stalled``: for a second, or half of ``timeout_s`` where that is less, no frame has come.
+        - ``reconnecting``: the source was lost and is being opened again.
+        - ``ended``: the source came to its end. ``closed``: the stream was closed or stopped before that.
+        - ``failed``: an error ended it, which was raised where the stream is iterated over.
         """
-        return self._state
+        return self._final or self._feed.state
 
     @property
     def stats(self) -> StreamStats:
         """Counts and times up to now."""
+        tally = self._ledger.tally()
         # What the source could not read and was asked to skip counts as captured, so that the counts add up.
         unreadable = int(getattr(self._source, "skipped", 0))
-        dropped = Counter(self._feed.dropped) + Counter(failed=self._failed, unreadable=unreadable)
-        running = self._seconds if self._started is None else time.perf_counter() - self._started
+        dropped = {**tally.dropped, **({"unreadable": unreadable} if unreadable else {})}
+        started = self._started
         return StreamStats(
-            captured=self._feed.captured + unreadable,
-            processed=self._processed,
-            dropped=dict(dropped),
-            waiting=self._feed.waiting(),
-            seconds=running,
+            captured=tally.captured + unreadable,
+            processed=tally.processed,
+            dropped=dropped,
+            waiting=tally.waiting,
+            seconds=self._seconds if started is None else time.perf_counter() - started,
             stages=self._window.spreads(),
+            flagged=tally.flagged,
+            reconnects=int(getattr(self._source, "reconnects", 0)),
         )
 
     def __iter__(self) -> Iterator[Detections]:
         return self
 
     def __next__(self) -> Detections:
-        if self._state in ("ended", "failed", "closed", "stalled"):
+        found = self._next(None)
+        assert found is not None
+        return found
+
+    def read(self, wait_s: float) -> Detections | None:
+        """The next result, or None when there is none within ``wait_s`` seconds or any more: `state` tells which.
+
+        Unlike iteration it never raises `SourceTimeout` before ``timeout_s`` is over.
+
+        Raises:
+            SdkError: As in iteration.
+        """
+        try:
+            return self._next(max(wait_s, 0.0))
+        except StopIteration:
+            return None
+
+    def _next(self, wait_s: float | None) -> Detections | None:
+        if self._final is not None:
             raise StopIteration
         if self._started is None:
             self._started = time.perf_counter()
         try:
-            return self._step()
+            if self._stop == "now":
+                raise StopIteration
+            return self._step(wait_s)
         except StopIteration:
-            self._finish("ended")
+            self._finish("ended" if self._stop is None else "closed")
             raise
-        except BaseException as error:
-            state: StreamState = "stalled" if isinstance(error, (SourceTimeout, SourceLost)) else "failed"
-            self._finish(state, quietly=True)
+        except BaseException:
+            self._finish("failed", quietly=True)
             raise
 
-    def _step(self) -> Detections:
-        while True:
-            try:
-                return self._advance()
-            except InputError as error:
-                # Without a frame in hand it was the source that gave up, and it does not go on after that.
-                if self._settings.on_error != "skip" or not self._failed:
-                    raise
-                self._failed = 0
-                self._feed.dropped["refused"] += 1
-                _LOG.warning("skipped %s", error)
-
-    def _advance(self) -> Detections:
+    def _step(self, wait_s: float | None) -> Detections | None:
         if self._last_map is not None and not self._settings.keep_maps:
             self._last_map.release()
+        while True:
+            work = self._ready.popleft() if self._ready else self._take(wait_s)
+            if work is None:
+                return None
+            try:
+                found = self._found(work)
+            except InputError as error:
+                name = f" ({work.frame.name})" if work.frame.name else ""
+                if self._settings.on_error != "skip":
+                    raise InputError(f"frame {work.frame.index}{name}: {error}") from error
+                self._ledger.drop("refused")
+                _LOG.warning("skipped frame %d%s: %s", work.frame.index, name, error)
+                continue
+            return self._handed_on(work.frame, found)
+
+    def _take(self, wait_s: float | None) -> _Work | None:
         asked = time.perf_counter_ns()
-        frame = self._take()
-        self._state = "live"
-        # Counted as lost until its result is out, so that the counts add up whatever happens in between.
-        self._failed = 1
-        flags = tuple(frame.flags)
-        try:
-            if self._monitor is not None:
-                flags = (*flags, *self._monitor.observe(frame.image, flags).flags)
-            found = self._detector._detect_streamed(
-                frame.image,
-                self._settings.threshold,
-                wait_ms=(time.perf_counter_ns() - asked) / 1e6,
-                host_ns=frame.time.host_ns if self._live else None,
-                frame_id=frame.index,
-                time=frame.time,
-                name=frame.name,
-                flags=flags,
-            )
-            if self._monitor is not None:
-                found = self._monitor.mark(found)
-        except InputError as error:
-            name = f" ({frame.name})" if frame.name else ""
-            raise InputError(f"frame {frame.index}{name}: {error}") from error
+        taken = self._feed.take(wait_s)
+        if taken is None:
+            return None
+        waited = (time.perf_counter_ns() - asked) / 1e6
+        if self.mode != "throughput":
+            return _Work(*taken, waited)
+        # What has gathered goes through the network together; nobody waits for a batch to fill.
+        batch = [_Work(*taken, waited)]
+        limit = self._settings.plan(self.mode).depth
+        while len(batch) < limit and (more := self._feed.take_ready()) is not None:
+            batch.append(_Work(*more, 0.0))
+        for work, found in zip(batch, self._detector._detect_together(self._asked(batch)), strict=True):
+            work.found = found
+        self._ready.extend(batch[1:])
+        return batch[0]
+
+    def _asked(self, batch: Sequence[_Work]) -> list[dict[str, Any]]:
+        return [{"frame": work.frame.image, **self._values(work)} for work in batch]
+
+    def _values(self, work: _Work) -> dict[str, Any]:
+        frame = work.frame
+        return {
+            "threshold": self._settings.threshold,
+            "wait_ms": work.wait_ms,
+            "host_ns": frame.time.host_ns if self.info.live else None,
+            "frame_id": frame.index,
+            "time": frame.time,
+            "name": frame.name,
+        }
+
+    def _found(self, work: _Work) -> Detections:
+        frame = work.frame
+        flags = (*frame.flags, *self._continuity.see(frame, work.lost))
+        if self._monitor is not None:
+            flags = (*flags, *self._monitor.observe(frame.image, flags).flags)
+        if work.found is None:
+            found = self._detector._detect_streamed(frame.image, flags=flags, **self._values(work))
+        elif isinstance(work.found, InputError):
+            raise work.found
+        else:
+            found = work.found.with_flags(*flags)
+        return found if self._monitor is None else self._monitor.mark(found)
+
+    def _handed_on(self, frame: Frame, found: Detections) -> Detections:
+        """Through the tracker and the sinks, and counted."""
         if self.tracker is not None:
-            found = self._tracked(frame, found)
+            try:
+                found = self.tracker.update(found, frame=frame)
+            except InputError as error:
+                # It is the tracker's settings that do not fit the source: not a frame that could be skipped.
+                raise SdkError(f"frame {frame.index}: the tracker cannot go on: {error}") from error
         for sink in self._sinks:
             sink.write(frame, found)
-        self._failed = 0
-        self._processed += 1
         self._window.add(found.timing)
         self._last_map = found.probability
         self.frame = frame
+        self._ledger.process(found.flags)
         return found
 
-    def _tracked(self, frame: Frame, found: Detections) -> Detections:
-        try:
-            tracked: Detections = self.tracker.update(found, frame=frame)
-        except InputError as error:
-            # It is the tracker's settings that do not fit the source: not a frame that could be skipped.
-            raise SdkError(f"frame {frame.index}: the tracker cannot go on: {error}") from error
-        return tracked
+    def stop(self, *, drain: bool = True) -> None:
+        """Ask the stream to end, from any thread or a signal handler; returns at once.
 
-    def _take(self) -> Frame:
-        frame = self._feed.take()
-        while frame.index % self._settings.every:
-            self._feed.dropped["every"] += 1
-            frame = self._feed.take()
-        return frame
+        Args:
+            drain: Frames that were captured are still processed; False counts them as dropped (``closed``).
+        """
+        self._stop = "now" if not drain or self._stop == "now" else "drain"
+        self._feed.stop()
 
     def close(self) -> None:
         """Close the source and the sinks. Twice is fine.
@@ -212,11 +257,12 @@ class Stream:
         Raises:
             SinkError: A sink could not finish its output.
         """
-        if self._state in ("opening", "live"):
-            self._finish("closed")
+        self._finish("closed")
 
-    def _finish(self, state: StreamState, *, quietly: bool = False) -> None:
-        self._state = state
+    def _finish(self, final: Literal["ended", "failed", "closed"], *, quietly: bool = False) -> None:
+        if self._final is not None:
+            return
+        self._final = final
         if self._started is not None:
             self._seconds = time.perf_counter() - self._started
             self._started = None
@@ -225,6 +271,9 @@ class Stream:
         except Exception as error:
             _LOG.warning("closing the source: %s", error)
         finally:
+            self._ledger.drop("closed", len(self._ready))
+            self._ready.clear()
+            self._ledger.drop_the_rest("failed" if final == "failed" else "closed")
             close_all(self._sinks, quietly=quietly)
 
     def __enter__(self) -> Stream:
@@ -236,10 +285,7 @@ class Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.close()
-        elif self._state in ("opening", "live"):
-            self._finish("closed", quietly=True)
+        self._finish("closed", quietly=error is not None)
 
 
 def close_all(sinks: Sequence[Any], *, quietly: bool) -> None:
@@ -261,12 +307,8 @@ def _opened(source: Any, settings: StreamSettings) -> Source:
     if hasattr(source, "info") and hasattr(source, "close") and hasattr(source, "__iter__"):
         opened: Source = source
         return opened
-    from pitviper.sdk.sources import open_source
+    from pitviper.sdk.reconnect import open_reconnecting
 
-    return open_source(source, timeout_s=settings.timeout_s, on_error=settings.on_error)
-
-
-def _feed(source: Source, settings: StreamSettings, live: bool) -> Feed:
-    if settings.mode == "latest" or (settings.mode == "auto" and live):
-        return NewestFrame(source, settings.timeout_s)
-    return EveryFrame(source)
+    return open_reconnecting(
+        source, settings.reconnect, timeout_s=settings.timeout_s, on_error=settings.on_error
+    )

@@ -46,12 +46,14 @@ class StreamStats:
         captured: Frames that the source delivered, those that it could not read included.
         processed: Frames whose result was returned.
         dropped: Frames that were not processed, by cause: ``newer`` (a newer frame took their place),
-            ``every`` (left out on request), ``closed`` (still waiting when the stream closed), ``unreadable``
-            and ``refused`` (skipped with ``on_error="skip"``: not readable, or no frame), ``failed`` (the one on
-            which the stream failed).
-        waiting: Frames in the slot (0 or 1).
+            ``stale`` (waited longer than ``max_age_s``), ``every`` (left out on request), ``closed`` (still waiting
+            when the stream closed), ``unreadable`` and ``refused`` (skipped with ``on_error="skip"``: not readable,
+            or no frame), ``failed`` (the one on which the stream failed).
+        waiting: Frames in the buffer and in work, whose result is not out yet.
         seconds: Time since the first frame was asked for.
         stages: Spread of each stage over the last frames (at most 1,000), in milliseconds.
+        flagged: Results with each flag.
+        reconnects: Times that a lost source was opened again.
     """
 
     captured: int
@@ -60,6 +62,13 @@ class StreamStats:
     waiting: int
     seconds: float
     stages: Mapping[str, Spread] = field(default_factory=dict)
+    flagged: Mapping[str, int] = field(default_factory=dict)
+    reconnects: int = 0
+
+    @property
+    def captured_fps(self) -> float:
+        """Captured frames per second."""
+        return self.captured / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def fps(self) -> float:
@@ -75,6 +84,9 @@ class StreamStats:
             "waiting": self.waiting,
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 3),
+            "captured_fps": round(self.captured_fps, 3),
+            "reconnects": self.reconnects,
+            "flagged": dict(self.flagged),
             "stages": {name: spread.to_dict() for name, spread in self.stages.items()},
         }
 

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live source that is opened again when it was lost."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pitviper.sdk.errors import InputError, SourceLost
+from pitviper.sdk.sources import Frame, Source, open_source
+from pitviper.sdk.wakeup import Wakeup
+
+__all__ = ["Reconnect", "ReconnectingSource", "open_reconnecting"]
+
+_LOG = logging.getLogger("pitviper.sources")
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """How a lost live source is opened again: at once after ``first_s``, then less and less often.
+
+    Attributes:
+        first_s: Wait before the first attempt, in seconds.
+        factor: Each wait is so many times the one before it.
+        longest_s: Longest wait between attempts, in seconds.
+        give_up_s: Seconds without a frame after which `SourceLost` is raised; None never gives up.
+
+    Raises:
+        InputError: A value out of range.
+    """
+
+    first_s: float = 0.5
+    factor: float = 2.0
+    longest_s: float = 10.0
+    give_up_s: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.first_s <= self.longest_s < math.inf:
+            raise InputError(
+                f"needed is 0 < first_s <= longest_s, in seconds; got {self.first_s!r} and {self.longest_s!r}"
+            )
+        if not 1 <= self.factor < math.inf:
+            raise InputError(f"factor must be at least 1, got {self.factor!r}")
+        if self.give_up_s is not None and not self.give_up_s > 0:
+            raise InputError(
+                f"give_up_s must be above 0 seconds, or None to go on for ever; got {self.give_up_s!r}"
+            )
+
+    def waits(self) -> Iterator[float]:
+        """Seconds to wait before each attempt."""
+        wait = self.first_s
+        while True:
+            yield wait
+            wait = min(wait * self.factor, self.longest_s)
+
+
+class ReconnectingSource(Source):
+    """Reads a live source and opens it again when it was lost. Frames keep counting upwards.
+
+    The first frame after a loss has the flags ``after_gap`` and ``reconnected``. A source that ends by itself, without
+    an error, has ended.
+
+    Args:
+        opener: Opens the source; called again after each loss.
+        policy: When, and for how long.
+
+    Attributes:
+        recovering: Whether the source is lost and its first frame has not come back yet.
+        reconnects: Times that it was opened again.
+
+    Raises:
+        SourceError: It could not be opened the first time: an address that is wrong is told at once.
+    """
+
+    def __init__(
+        self, opener: Callable[[], Source], policy: Reconnect, *, opened: Source | None = None
+    ) -> None:
+        self._opener = opener
+        self._policy = policy
+        self._source = opener() if opened is None else opened
+        super().__init__(self._source.info, files=self._source.files)
+        self.recovering = False
+        self.reconnects = 0
+        self._wakeup = Wakeup()
+        self._interrupted = False
+        self._alive_at: float | None = time.monotonic()
+
+    @property
+    def alive_at(self) -> float:
+        """When the source was opened, or its opening begun, by the monotonic clock; now while it waits for that."""
+        return time.monotonic() if self._alive_at is None else self._alive_at
+
+    def interrupt(self) -> None:
+        """End the waiting between attempts, from any thread; iteration ends."""
+        self._interrupted = True
+        self._wakeup.set()
+
+    def _read(self) -> Iterator[Frame]:
+        base = last = skipped = 0
+        seen = time.monotonic()
+        while not self._interrupted:
+            try:
+                for frame in self._source:
+                    last, seen = base + frame.index, time.monotonic()
+                    self.skipped = skipped + self._source.skipped
+                    flags = ("after_gap", "reconnected") if self.recovering else ()
+                    self.recovering = False
+                    yield replace(frame, index=last, flags=(*frame.flags, *flags))
+                return
+            except InputError:
+                raise
+            except OSError as error:
+                # Every SourceError is one, and so is what the sockets of a user's own source raise.
+                skipped += self._source.skipped
+                base = last + 1
+                self._reopen(error, seen)
+
+    def _reopen(self, error: OSError, seen: float) -> None:
+        """Try until it opens, the policy ends it, or it is interrupted."""
+        self.recovering = True
+        self._source.close()
+        _LOG.warning("%s: lost (%s); opening it again", self.info.name, error)
+        for attempt, wait in enumerate(self._policy.waits()):
+            self._check_limit(error, seen, wait, attempt)
+            self._alive_at = None
+            self._wakeup.wait(wait)
+            self._alive_at = time.monotonic()
+            if self._interrupted:
+                return
+            try:
+                self._source = self._opener()
+            except OSError as again:
+                error = again
+                continue
+            self._alive_at = time.monotonic()
+            self.reconnects += 1
+            _LOG.info("%s: opened again at attempt %d", self.info.name, attempt + 1)
+            return
+
+    def _check_limit(self, error: OSError, seen: float, wait: float, attempts: int) -> None:
+        limit = self._policy.give_up_s
+        silent = time.monotonic() - seen
+        if limit is None or silent + wait <= limit:
+            return
+        raise SourceLost(
+            f"{self.info.name}: lost, and {attempts} attempts to open it again in {silent:.1f} s failed: {error}. "
+            "Check the camera and its cable or network; Reconnect(give_up_s=None) never gives up"
+        ) from error
+
+    def _release(self) -> None:
+        self._source.close()
+
+
+def open_reconnecting(spec: Any, policy: Reconnect | bool = True, **options: Any) -> Source:
+    """`open_source`, with a live source wrapped in a `ReconnectingSource` where it can be opened again.
+
+    Args:
+        spec: As in `open_source`. An address, a device or a function can be opened again; an opened source and an
+            iterable cannot.
+        policy: True takes `Reconnect()`, False does not reconnect.
+        options: Those of `open_source`.
+
+    Raises:
+        InputError: A policy for what cannot be opened again.
+        SourceError: As from `open_source`.
+    """
+
+    def opener() -> Source:
+        return open_source(spec, **options)
+
+    again = isinstance(spec, (str, os.PathLike, int)) or (callable(spec) and not isinstance(spec, Source))
+    if isinstance(policy, Reconnect) and not again:
+        raise InputError(
+            f"a {type(spec).__name__} cannot be opened again; pass the address of the source, or a function"
+        )
+    opened = opener()
+    if policy is False or not again or not opened.info.live:
+        return opened
+    return ReconnectingSource(opener, Reconnect() if policy is True else policy, opened=opened)
