@@ -112,8 +112,6 @@ class ReconnectingSource(Source):
                     self.recovering = False
                     yield replace(frame, index=last, flags=(*frame.flags, *flags))
                 return
-            except InputError:
-                raise
             except OSError as error:
                 # Every SourceError is one, and so is what the sockets of a user's own source raise.
                 skipped += self._source.skipped

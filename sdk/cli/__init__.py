@@ -11,11 +11,13 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from pitviper import __version__
 from pitviper.sdk.cli import bench, calibrate, demo, detect, doctor, evaluate, exits, export, logs, models
+from pitviper.sdk.cli.signals import Interrupts
 from pitviper.sdk.errors import SdkError
 
 __all__ = ["build_parser", "main"]
@@ -30,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="pitviper",
         description="Finds targets of a few pixels in thermal video. Data goes to stdout, everything else to stderr.",
         epilog="Exit codes: 0 done, 1 failure, 2 usage, 3 source, 4 model or engine, 5 device, 6 accuracy gate, "
-        "7 latency limit, 130 interrupted.",
+        "7 latency limit, 130 interrupted, 143 terminated.",
     )
     parser.add_argument("--version", action="version", version=f"pitviper {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -49,15 +51,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = build_parser().parse_args(argv)
+    with Interrupts() as interrupts:
+        try:
+            return _run(args)
+        except BaseException as error:
+            # An interrupted import may well come out as an ImportError.
+            if not isinstance(error, KeyboardInterrupt) and interrupts.received is None:
+                raise
+            print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
+            return exits.TERMINATED if interrupts.received == signal.SIGTERM else exits.INTERRUPTED
+
+
+def _run(args: argparse.Namespace) -> int:
     handler: logging.Handler | None = None
     try:
         handler = logs.set_up(args)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
-        return exits.INTERRUPTED
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.EPIPE or (number in _FULL and not isinstance(error, SdkError)):

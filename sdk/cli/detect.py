@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import camera, exits, options, outputs, tracking
+from pitviper.sdk.cli import camera, exits, options, outputs, signals, tracking
 from pitviper.sdk.cli.progress import ProgressLine
+from pitviper.sdk.cli.status import StatusLine
 from pitviper.sdk.errors import InputError, SourceError
 
 if TYPE_CHECKING:
+    from pitviper.sdk.reconnect import Reconnect
     from pitviper.sdk.stream import Stream
 
 __all__ = ["add_parser", "run"]
@@ -24,7 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "detect",
         aliases=["predict"],
         help="find targets in a video, a folder, a camera or a stream",
-        description="Find targets in every frame of a source. Ctrl-C ends it with complete outputs.",
+        description="Find targets in every frame of a source. Ctrl-C and SIGTERM end it with complete outputs.",
     )
     parser.add_argument(
         "input",
@@ -34,7 +39,20 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     outputs.add_options(parser)
     group = parser.add_argument_group("stream")
     group.add_argument(
-        "--mode", default="auto", choices=("auto", "all", "latest"), help="default: %(default)s"
+        "--mode",
+        default="auto",
+        choices=("auto", "all", "latest", "fresh", "throughput"),
+        help="all: every frame; latest: the newest, older ones are dropped and counted; fresh: in order, none older "
+        "than --max-age; throughput: all, several at once; auto: latest for live sources, else all",
+    )
+    group.add_argument("--max-age", type=float, metavar="S", help="for --mode fresh (default: 0.5)")
+    group.add_argument(
+        "--reconnect",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="open a lost live source again, and give up after S seconds without a frame; 0 ends at once, inf never "
+        "gives up (default: %(default)g)",
     )
     group.add_argument("--every", type=int, default=1, metavar="N", help="process every N-th frame only")
     group.add_argument("--frames", type=int, metavar="N", help="stop after N processed frames")
@@ -59,11 +77,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--frames must be at least 1, got {args.frames}")
     options.check_target(args.stats)
     tracker = tracking.make_tracker(args)
-    from pitviper.sdk.sources import open_source
+    from pitviper.sdk.reconnect import open_reconnecting
 
     with options.make_detector(args) as detector:
-        source = open_source(
+        source = open_reconnecting(
             args.input,
+            _policy(args.reconnect),
             timeout_s=args.timeout,
             on_error=args.on_error,
             options=dict(args.source_option),
@@ -84,10 +103,13 @@ def run(args: argparse.Namespace) -> int:
             on_error=args.on_error,
             monitor=monitor,
             tracker=tracker,
+            max_age_s=args.max_age,
         )
         targets = [0]
         try:
-            _follow(stream, source.info.count, args.frames, targets)
+            # Nothing but `stream` and the sinks must see the first signal: what was captured is still processed.
+            with signals.draining(stream.stop):
+                _follow(stream, source.info.count, args.frames, targets)
         except InputError as error:
             # The arguments were fine: it is a frame of the source that cannot be used.
             raise SourceError(str(error)) from error
@@ -101,22 +123,40 @@ def run(args: argparse.Namespace) -> int:
     return exits.OK
 
 
+def _policy(seconds: float) -> Reconnect | bool:
+    from pitviper.sdk.reconnect import Reconnect
+
+    if seconds == 0:
+        return False
+    if not seconds > 0:
+        raise InputError(f"--reconnect must be 0 or more seconds, got {seconds:g}")
+    return Reconnect(give_up_s=None if seconds == math.inf else seconds)
+
+
 def _follow(stream: Stream, count: int | None, limit: int | None, targets: list[int]) -> None:
     total = min(filter(None, (count, limit)), default=None)
-    done = 0
-    with stream, ProgressLine(total) as progress:
-        for found in stream:
-            targets[0] += len(found)
-            progress.step(f"{len(found)} targets")
-            done += 1
-            if done == limit:
-                return
+    with stream:
+        if stream.info.live:
+            with StatusLine(stream, colour="NO_COLOR" not in os.environ) as status:
+                _count(stream, limit, targets, status.step)
+        else:
+            with ProgressLine(total) as progress:
+                _count(stream, limit, targets, lambda found: progress.step(f"{found} targets"))
+
+
+def _count(stream: Stream, limit: int | None, targets: list[int], show: Callable[[int], object]) -> None:
+    for done, found in enumerate(stream, start=1):
+        targets[0] += len(found)
+        show(len(found))
+        if done == limit:
+            return
 
 
 def _report(stream: Stream, targets: int) -> None:
     stats = stream.stats
+    again = f", reconnected {stats.reconnects} times" if stats.reconnects else ""
     dropped = f", dropped {json.dumps(dict(stats.dropped))}" if stats.dropped else ""
     print(
-        f"{stats.processed} frames{dropped}, {targets} targets, {stats.fps:.1f} frames per second",
+        f"{stats.processed} frames{dropped}{again}, {targets} targets, {stats.fps:.1f} frames per second",
         file=sys.stderr,
     )

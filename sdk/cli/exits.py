@@ -18,6 +18,7 @@ __all__ = [
     "MODEL_OR_ENGINE",
     "OK",
     "SOURCE",
+    "TERMINATED",
     "USAGE",
     "exit_code",
 ]
@@ -31,6 +32,7 @@ DEVICE: Final = 5
 ACCURACY: Final = 6
 LATENCY: Final = 7
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.AccuracyGate, ACCURACY),

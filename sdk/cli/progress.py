@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TextIO
 
+from pitviper.sdk.cli import signals
+
 __all__ = ["ProgressLine"]
 
 _EVERY_S = 0.2
@@ -25,7 +27,8 @@ class ProgressLine:
         self._next = self._started
 
     def step(self, note: str = "") -> None:
-        """Count one, and show the line if the last time is long enough ago."""
+        """Count one, and show the line if the last time is long enough ago; end here if a signal came."""
+        signals.check()
         self._count += 1
         now = time.monotonic()
         if self._shown and now >= self._next:

@@ -21,6 +21,7 @@ from pitviper.core.synthetic import Scene, SceneConfig
 from pitviper.sdk.cli import exits, main
 
 FAST = ["--model", "pit-n", "--threads", "1", "--max-targets", "16"]
+PROGRAM = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
 SCENE = "synthetic://?width=64&height=48&frames=4&seed=1"
 
 
@@ -104,7 +105,7 @@ def test_options_reach_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
         given.append((spec, values["options"]))
         raise sdk.SourceError("no camera in a test")
 
-    monkeypatch.setattr("pitviper.sdk.sources.open_source", camera)
+    monkeypatch.setattr("pitviper.sdk.reconnect.open_source", camera)
     chosen = ["--source-option", "input_format=gray16le", "--source-option", "framerate=9"]
     assert main(["detect", "/dev/video0", *chosen, *FAST]) == exits.SOURCE
     assert given == [("/dev/video0", {"input_format": "gray16le", "framerate": "9"})]
@@ -209,34 +210,45 @@ def test_what_cannot_be_done_has_its_exit_code(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_leaves_valid_outputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, exits.INTERRUPTED), (signal.SIGTERM, exits.TERMINATED)]
+)
+def test_a_signal_leaves_valid_outputs(tmp_path: Path, number: int, code: int) -> None:
     out = tmp_path / "out.jsonl"
     argv = ["detect", "synthetic://?width=64&height=48&frames=none", str(tmp_path / "out.mp4")]
-    program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *argv, "--json", str(out), "--coco", str(tmp_path / "coco"), *FAST],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while (not out.exists() or out.read_text().count("\n") < 3) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == exits.INTERRUPTED, error
+    argv += ["--json", str(out), "--coco", str(tmp_path / "coco"), "--stats", str(tmp_path / "stats"), *FAST]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *argv], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 300
+            while not (out.exists() and out.read_text().count("\n") >= 3):
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < deadline, "the third frame has not come within five minutes"
+                time.sleep(0.02)
+            # Only now: before its first frame the command is interrupted like any other program.
+            process.send_signal(number)
+            _, error = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == code, error
+    assert "stopping after the frames that were captured" in error
     assert "interrupted" in error
     rows = lines(out.read_text())
     assert [row["frame_id"] for row in rows] == list(range(len(rows)))
     assert isinstance(json.loads((tmp_path / "coco").read_text()), list)
+    stats = json.loads((tmp_path / "stats").read_text())
+    assert stats["processed"] == len(rows)
+    assert stats["captured"] == len(rows) + sum(stats["dropped"].values())
+    assert set(stats["dropped"]) <= {"closed"}, "what was captured is drained"
     source = sdk.Detector("pit-n", threads=1).stream(tmp_path / "out.mp4")
-    assert abs(sum(1 for _ in source) - len(rows)) <= 1
+    assert sum(1 for _ in source) == len(rows)
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:
-    program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "detect", SCENE.replace("frames=4", "frames=none"), *FAST],
+        [sys.executable, "-c", PROGRAM, "detect", SCENE.replace("frames=4", "frames=none"), *FAST],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
