@@ -60,7 +60,7 @@ def _pair(first: Step, second: Step, values: list[Value]) -> Step | None:
     residual = two.residual == one.source and values[one.source].channels == channels
     if not residual and (two.residual != -1 or one.source != 0):
         return None
-    launch = Launch(Op.RESIDUAL, one.source, two.target, residual=one.source if residual else -1)
+    launch = Launch(Op.RESIDUAL, one.source, two.target, channels, residual=one.source if residual else -1)
     return Step(launch, (*first.tensors[:2], *second.tensors[:2], *first.tensors[4:]))
 
 
@@ -82,7 +82,7 @@ def _with_head(steps: list[Step], values: list[Value]) -> list[Step]:
     last = body[-1].launch
     inputs = [value for value in (head.launch.source, head.launch.coarse) if value >= 0]
     read = Counter(value for step in steps for value in step.launch.reads())
-    if last.target not in inputs or read[last.target] != 1 or last.op is not Op.CONV or last.upsample != 1:
+    if last.target not in inputs or read[last.target] != 1 or last.op is not Op.CONV or last.residual != -1:
         raise ValueError("takes the logits from a map that is not the last convolution's alone")
     if values[last.target].channels > WIDEST_ON_CHIP:
         raise ValueError(

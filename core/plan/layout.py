@@ -25,7 +25,7 @@ CHANNEL_MULTIPLE: Final = 16
 
 _HEADER: Final = struct.Struct("<8s8I4d4i64s64s32s")
 _VALUE: Final = struct.Struct("<4I")
-_LAUNCH: Final = struct.Struct("<12i7Q")
+_LAUNCH: Final = struct.Struct("<13i7Q")
 
 
 class Op(IntEnum):
@@ -39,7 +39,7 @@ class Op(IntEnum):
 class Value:
     """A map [H / divisor, W / divisor, channels] of the padded frame [H, W].
 
-    It lies ``offset`` elements per block into the arena. Value 0 is the standardised frame itself and lies outside the arena.
+    It lies ``offset`` elements per block into the arena. Value 0 is the standardised frame, outside the arena.
     """
 
     channels: int
@@ -57,6 +57,7 @@ class Launch:
             second with ``source`` added before its ReLU if ``residual`` is ``source``.
         source: Input; value 0 is read as ``block * block`` channels.
         target: Output; -1 when only logits are written.
+        channels: Of the convolution's result (C_out).
         low: Second input, through a 1x1 convolution and ``merge_scale`` times as large.
         residual: Map that is added to the result.
         coarse: Map at half the logits' size whose 1x1 convolution to four planes is added to them.
@@ -75,6 +76,7 @@ class Launch:
     op: Op
     source: int
     target: int
+    channels: int
     low: int = -1
     residual: int = -1
     coarse: int = -1
@@ -167,9 +169,9 @@ class Plan:
 
 
 def _packed(launch: Launch) -> bytes:
-    maps = launch.source, launch.target, launch.low, launch.residual, launch.coarse
+    first = launch.source, launch.target, launch.channels, launch.low, launch.residual, launch.coarse
     form = launch.kernel, launch.stride, launch.relu | launch.merge_relu << 1, launch.upsample
-    return _LAUNCH.pack(launch.op, *maps, *form, launch.merge_scale, launch.outputs, *launch.weights)
+    return _LAUNCH.pack(launch.op, *first, *form, launch.merge_scale, launch.outputs, *launch.weights)
 
 
 def _name(text: str, size: int) -> bytes:

@@ -138,6 +138,7 @@ class Lowering:
             Op.CONV,
             source,
             target,
+            channels,
             residual=skip,
             kernel=side,
             stride=stride,
@@ -158,7 +159,7 @@ class Lowering:
             inputs[place] = value
             weights[place] = _padded(kernel[:, :, 0, 0], (pixels, channels))
             total = total + bias
-        launch = Launch(Op.CONV, inputs[0], -1, coarse=inputs[1], kernel=1, relu=False)
+        launch = Launch(Op.CONV, inputs[0], -1, 1, coarse=inputs[1], kernel=1, relu=False)
         self.steps.append(Step(launch, (weights[0], total, weights[1])))
 
     def _kernel(self, node: Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device_cpu.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "convolution_cpu.h"
+#include "extract_targets_source.h"
+
+namespace pitviper {
+
+void* HostDevice::allocate(std::size_t bytes, bool) {
+  void* const memory = memory_.allocate(bytes, memory_.context);
+  if (memory == nullptr) {
+    throw Error(PV_MEMORY, "there is no memory for a block of " + std::to_string(bytes) + " bytes");
+  }
+  return memory;
+}
+
+void HostDevice::release(void* memory, bool) noexcept { memory_.release(memory, memory_.context); }
+
+void HostDevice::upload(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+
+void HostDevice::submit(int, const GivenFrame& frame, Program& program, void*, void* records) {
+  if (frame.place == PV_GPU) throw Error(PV_DEVICE, "the frame lies on a GPU, this detector runs on the " + name());
+  program.standardise.frames = program.extract.frames = frame.data;
+  program.standardise.type = program.extract.frame_type = frame.type;
+  program.standardise.row_bytes = program.extract.frame_row_bytes = frame.row_bytes;
+  program.extract.output = records;
+  standardise(program.standardise);
+  for (const Program::Launch& launch : program.launches) convolve(launch, program.scratch);
+  extract(program.extract);
+}
+
+bool HostDevice::finished(int, bool) { return true; }
+
+void HostDevice::network(Program& program, const float* standardised, float* probability) {
+  const StandardiseArgs& shape = program.standardise;
+  const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width);
+  std::memcpy(shape.output, standardised, bytes);
+  for (Program::Launch launch : program.launches) {
+    launch.conv.frame_dtype = launch.block.frame_dtype = Dtype::kFloat32;
+    convolve(launch, program.scratch);
+  }
+  this->probability(program, shape.height, shape.width, probability);
+}
+
+void HostDevice::probability(const Program& program, int height, int width, float* to) {
+  const char* row = static_cast<const char*>(program.extract.map);
+  for (int y = 0; y < height; ++y, row += program.extract.row_bytes) {
+    for (int x = 0; x < width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
+  }
+}
+
+namespace {
+
+class CpuDevice final : public HostDevice {
+ public:
+  using HostDevice::HostDevice;
+
+  std::string name() const override { return "cpu"; }
+  Dtype dtype() const override { return Dtype::kFloat32; }
+  std::size_t weight_bytes(int out_channels, int in_channels, int kernel) const override {
+    return sizeof(float) * static_cast<std::size_t>(out_channels * in_channels * kernel * kernel);
+  }
+  void pack(const float* weight, int out_channels, int in_channels, int kernel, void* packed) const override {
+    convolution_cpu::arrange_weights(weight, out_channels, in_channels, kernel, static_cast<float*>(packed));
+  }
+  std::size_t scratch_bytes(const Program& program) const override {
+    std::size_t floats = 0;
+    for (const Program::Launch& launch : program.launches) {
+      floats = std::max(floats, launch.residual ? convolution_cpu::scratch_floats(launch.block)
+                                                : convolution_cpu::scratch_floats(launch.conv));
+    }
+    return floats * sizeof(float);
+  }
+
+ protected:
+  void standardise(const StandardiseArgs& args) override {
+    const Frame frame{args.frames, args.type, args.height, args.width, args.row_bytes};
+    args.statistics->nonfinite = count_nonfinite(frame);
+    if (args.statistics->nonfinite != 0) return;
+    pitviper::standardise(frame, {static_cast<float*>(args.output), args.out_height, args.out_width}, args.rule);
+  }
+
+  void convolve(const Program::Launch& launch, float* scratch) override {
+    if (launch.residual) return convolution_cpu::run(launch.block, scratch);
+    convolution_cpu::run(launch.conv, scratch);
+  }
+
+  void extract(const ExtractTargetsArgs& args) override {
+    TargetHeader header{};
+    header.frame_nonfinite = static_cast<std::int32_t>(std::min<std::int64_t>(args.statistics->nonfinite, INT32_MAX));
+    if (header.frame_nonfinite == 0) {
+      std::vector<float> map(static_cast<std::size_t>(args.height) * static_cast<std::size_t>(args.width));
+      const char* row = static_cast<const char*>(args.map);
+      float* to = map.data();
+      for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
+        for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
+      }
+      const Frame frame{args.frames, args.frame_type, args.height, args.width, args.frame_row_bytes};
+      const TargetTable table =
+          extract_targets({map.data(), args.height, args.width, args.width * 4}, frame, args.threshold, args.capacity, args.rule);
+      header.invalid = static_cast<std::int32_t>(table.nonfinite);
+      header.total = static_cast<std::int32_t>(table.total);
+      header.count = static_cast<std::int32_t>(table.area.size());
+      TargetRecord* record = reinterpret_cast<TargetRecord*>(static_cast<char*>(args.output) + sizeof(header));
+      for (std::size_t i = 0; i < table.area.size(); ++i) {
+        const float* const box = table.xyxy.data() + 4 * i;
+        *record++ = {table.xy[2 * i], table.xy[2 * i + 1], int(box[0]), int(box[1]), int(box[2]), int(box[3]), table.area[i], table.peak[i], table.mean[i], table.snr[i]};
+      }
+    }
+    std::memcpy(args.output, &header, sizeof(header));
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Device> open_cpu(int half, const HostMemory& memory) {
+  if (half == 1) throw Error(PV_DEVICE, "device cpu computes in fp32; leave half at 0 or -1, or take a GPU");
+  return std::make_unique<CpuDevice>(memory);
+}
+
+}  // namespace pitviper

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "device.h"
+#include "error.h"
+
+namespace pitviper {
+
+// What both devices of ordinary memory share. A frame is finished when submit returns.
+class HostDevice : public Device {
+ public:
+  explicit HostDevice(const HostMemory& memory) : memory_(memory) {}
+
+  void* allocate(std::size_t bytes, bool host_reads) override;
+  void release(void* memory, bool host_reads) noexcept override;
+  void upload(void* to, const void* from, std::size_t bytes) override;
+  bool copies_frames() const override { return false; }
+  void submit(int slot, const GivenFrame& frame, Program& program, void* frame_memory, void* records) override;
+  bool finished(int slot, bool wait) override;
+  void network(Program& program, const float* standardised, float* probability) override;
+  void probability(const Program& program, int height, int width, float* to) override;
+  void forget() override {}
+
+ protected:
+  virtual void standardise(const StandardiseArgs& args) = 0;
+  virtual void convolve(const Program::Launch& launch, float* scratch) = 0;
+  virtual void extract(const ExtractTargetsArgs& args) = 0;
+
+ private:
+  HostMemory memory_;
+};
+
+// Vector code for the CPU, float32.
+std::unique_ptr<Device> open_cpu(int half, const HostMemory& memory);
+// The bodies of the GPU's kernels, float32 or fp16: the same launches in the same order, for proof.
+std::unique_ptr<Device> open_host(int half, const HostMemory& memory);
+
+}  // namespace pitviper
