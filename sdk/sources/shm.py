@@ -37,7 +37,7 @@ def open_shm(text: str, how: OpenOptions) -> Source:
 
 class _Slot(NamedTuple):
     pixels: NDArray[Any]
-    index: int
+    number: int
     time: FrameTime
 
 
@@ -85,43 +85,46 @@ class ShmSource(Source):
     def _read(self) -> Iterator[Frame]:
         next_one = max(self._written() - 1, 0)
         gap: tuple[str, ...] = ()
+        started = time.monotonic()
         while True:
-            if not self._wait(next_one):
+            if not self._wait(next_one, started):
                 return
             slot = self._copied(next_one)
             if slot is None:
-                # The writer has gone round. The slot after the one it may be writing is the oldest that is safe.
-                oldest = max(self._written() - self._layout.slots + 2, next_one + 1)
-                self.skipped += oldest - next_one
-                _LOG.warning("%s: %d frames were overwritten unread", self.info.name, oldest - next_one)
-                next_one, gap = oldest, ("after_gap",)
+                # The writer has gone round. Half a ring behind it there is time to copy before it comes again.
+                after = max(self._written() - self._layout.slots // 2, next_one + 1)
+                # Said aloud once; the count tells the rest.
+                level = logging.DEBUG if self.skipped else logging.WARNING
+                _LOG.log(level, "%s: %d frames were overwritten unread", self.info.name, after - next_one)
+                self.skipped += after - next_one
+                next_one, gap = after, ("after_gap",)
                 continue
-            yield Frame(slot.pixels, slot.index, slot.time, None, gap)
+            yield Frame(slot.pixels, slot.number, slot.time, None, gap)
             next_one, gap = next_one + 1, ()
+            started = time.monotonic()
 
     def _written(self) -> int:
         return int(ring.COUNTER.unpack_from(self._map, ring.COUNT_AT)[0])
 
-    def _wait(self, wanted: int) -> bool:
-        """Until frame number `wanted` is there; False at the end of the ring."""
-        started = time.monotonic()
+    def _wait(self, wanted: int, started: float) -> bool:
+        """Until frame number `wanted` is there, since `started`; False at the end of the ring."""
         looked = started
         while True:
             # In this order: what was written before the end is still delivered.
             closed = bool(self._map[ring.CLOSED_AT])
             ring.fence()
-            if self._written() > wanted:
+            now = time.monotonic()
+            if self._written() > wanted and now - started <= self._timeout_s:
                 return True
             if closed:
                 return False
-            now = time.monotonic()
             if now - looked > _ALIVE_EVERY_S:
                 looked = now
                 self._check_writer(wanted)
             if now - started > self._timeout_s:
                 raise SourceTimeout(
-                    f"{self.info.name}: no frame for {self._timeout_s:g} s; does the camera process still write? "
-                    "Raise timeout_s for a slower camera"
+                    f"{self.info.name}: no whole frame for {self._timeout_s:g} s; does the camera process still write? "
+                    "Raise timeout_s for a slower camera, or the slots of the ring for a very fast one"
                 )
             time.sleep(_STEP_S)
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pitviper import sdk
 from pitviper.core.synthetic import Scene, SceneConfig
 from pitviper.sdk.sources import Frame, open_source
 from pitviper.sdk.sources.live import redact
+from pitviper.sdk.sources.schemes import SCHEMES
 
 
 def test_array_of_frames_is_not_copied() -> None:
@@ -180,3 +182,13 @@ def test_import_starts_no_thread_and_loads_no_decoder() -> None:
 def test_options_of_a_camera_are_not_ignored_elsewhere(spec: Any) -> None:
     with pytest.raises(sdk.InputError, match="framerate"):
         open_source(spec, options={"framerate": "9"})
+
+
+def test_every_scheme_of_the_table_opens_or_says_what_is_missing() -> None:
+    opened = [scheme.names[0] for scheme in SCHEMES if not scheme.missing()]
+    assert {"file", "watch", "v4l2", "rtsp", "rtp", "http", "replay", "synthetic"} <= set(opened)
+    for scheme in SCHEMES:
+        module, _, name = scheme.opener.partition(":")
+        assert callable(getattr(import_module(f"pitviper.sdk.{module}"), name))
+        assert scheme.summary
+        assert scheme.example
