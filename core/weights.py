@@ -49,7 +49,25 @@ def write_package(path: str | Path, network: DetectorNetwork, manifest: Manifest
     }
     records = {name: file_record(content) for name, content in files.items()}
     manifest = replace(manifest, files=records, stride=network.required_multiple, normalisation=NORMALISATION)
-    files[MANIFEST] = manifest.to_json().encode()
+    return _write_files(path, files, manifest)
+
+
+def copy_package(path: str | Path, package: Package) -> Package:
+    """Write an opened package elsewhere, as it is in memory, and read it back.
+
+    Args:
+        path: As in `write_package`.
+        package: Every file that its manifest lists.
+
+    Raises:
+        PackageError: ``path`` exists and is no weights package, or a file is missing.
+    """
+    files = {name: package.read(name) for name in package.manifest.files}
+    return _write_files(Path(path), files, package.manifest)
+
+
+def _write_files(path: Path, files: dict[str, bytes], manifest: Manifest) -> Package:
+    files = {**files, MANIFEST: manifest.to_json().encode()}
     if path.suffix == ".zip":
         _write_zip(path, files)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing the whole detector as one file, and proving that the file computes what the detector computes."""
+"""Writing the detector as a file or a package, and proving that it computes what the running detector computes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pitviper.core.manifest import DETECTOR_ONNX, PackageError, file_record
-from pitviper.kernels import extract_targets
-from pitviper.sdk.engines.onnxruntime import cpu_session
-from pitviper.sdk.errors import (
-    AccuracyGate,
-    InputError,
-    ModelError,
-    SinkError,
-)
+from pitviper.core.manifest import DETECTOR_ONNX, NETWORK_ONNX, Package, PackageError, file_record
+from pitviper.kernels import extract_targets, standardise
+from pitviper.sdk.errors import AccuracyGate, InputError, MissingExtra, SinkError
+from pitviper.sdk.exported import detector_file, ways_of_file, ways_of_package, with_int8
 
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
+    from pitviper.sdk.quantise import Quantised
+    from pitviper.sdk.verify import Comparison, Limits, MapOf
 
-__all__ = ["FORMATS", "ExportReport", "export_model"]
+__all__ = ["FORMATS", "PRECISIONS", "ExportReport", "export_model"]
 
-FORMATS: Final = ("onnx",)
+FORMATS: Final = ("onnx", "package")
+PRECISIONS: Final = ("fp32", "int8")
 TOLERANCE: Final = 1e-3
 """Largest difference of one pixel's probability. The graph computes the frame statistics in float32, the SDK in
 float64, and a trained network amplifies the last bits where a logit crosses zero."""
@@ -40,9 +38,10 @@ class ExportReport:
     """What was written and how it compares with the detector that wrote it.
 
     Attributes:
-        path: The file.
-        format: ``onnx``: frame float32 [N, 1, H, W] in raw counts -> probability float32 [N, 1, H, W].
-        sha256: Of the file.
+        path: The file or the package.
+        format: ``onnx``: frame float32 [N, 1, H, W] in raw counts -> probability float32 [N, 1, H, W]; or ``package``.
+        precision: ``fp32`` or ``int8``.
+        sha256: Of the file; of the 8-bit network in a package.
         bytes: Its size.
         frames: Synthetic frames that were compared.
         max_abs_difference: Largest difference of one pixel's probability over these frames.
@@ -50,10 +49,14 @@ class ExportReport:
         differing_targets: Boxes that only one of the two gives: where a pixel's probability lies within the difference
             of the threshold, either side is right.
         engine: Engine that the file was compared with.
+        comparisons: On the frames of ``verify``, one for each engine here that runs what was written.
+        quantisation: How the 8-bit network was made; None for fp32.
+        broken: Limits that were broken and accepted with ``force``; empty otherwise.
     """
 
     path: Path
     format: str
+    precision: str
     sha256: str
     bytes: int
     frames: int
@@ -61,49 +64,75 @@ class ExportReport:
     targets: int
     differing_targets: int
     engine: str
+    comparisons: tuple[Comparison, ...] = ()
+    quantisation: dict[str, Any] | None = None
+    broken: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, safe for JSON."""
-        return {**vars(self), "path": str(self.path)}
+        plain = {**vars(self), "path": str(self.path), "broken": list(self.broken)}
+        return {**plain, "comparisons": [each.to_dict() for each in self.comparisons]}
 
 
-def export_model(detector: Detector, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
-    """Write the detector of a package as one file that needs no code around it, and check it.
+def export_model(
+    detector: Detector,
+    path: str | os.PathLike[str],
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    calibrate: Any = None,
+    ranges: str = "minmax",
+    verify: Any = None,
+    force: bool = False,
+) -> ExportReport:
+    """Write the detector of a package so that it needs no code around it, or as a package in 8 bits, and check it.
 
     The file takes raw counts and returns the probability map; standardisation, padding, network and crop are in
-    it. It appears at ``path`` only after the check has passed.
+    it. A package is a copy of the model's that also holds its network in 8 bits, for ``precision="int8"`` of
+    `Detector`. Either appears at ``path`` only after the checks have passed.
 
     Args:
         detector: Detector that is running the model.
         path: File to write, named after its format and outside the package; an existing one is replaced.
         format: One of `FORMATS`.
+        precision: One of `PRECISIONS`. ``int8`` needs ``calibrate`` and ``verify``.
+        calibrate: Frames that the ranges of the 8-bit maps are taken from: what `open_source` accepts, or a `Dataset`.
+        ranges: How they are taken: ``minmax``, ``percentile`` or ``entropy``.
+        verify: Frames on which what is written is compared with the running detector in every engine that can run it
+            here; with masks, as a `Dataset`, also by Pd and IoU. The limits are `limits_of`.
+        force: Write it although a limit of ``verify`` is broken; the report then says which.
 
     Raises:
-        InputError: Another format.
-        AccuracyGate: The file's output differs from the detector's by more than `TOLERANCE`.
+        InputError: Another format or precision, or an argument that does not go with them.
+        AccuracyGate: A limit is broken: `TOLERANCE` on synthetic frames, or one of ``verify``.
         EngineUnavailable: ONNX Runtime, which runs the check, is not installed.
+        MissingExtra: ``int8``, and the extra ``export`` is not installed.
         SinkError: The file cannot be written.
     """
-    if format not in FORMATS:
-        raise InputError(f"export format {format!r} is not offered; this version writes {', '.join(FORMATS)}")
     target = Path(path)
-    if target.suffix.lower() != f".{format}":
-        # The only thing that stands between a mistyped argument and a recording that is replaced by a model.
-        raise InputError(f"{target}: an export to {format} needs the suffix .{format}")
-    if target.resolve().parent == detector.package.path.resolve():
-        raise InputError(
-            f"{target}: lies in the package of the model, whose files are hashed; choose another place"
-        )
-    try:
-        content = detector.package.read(DETECTOR_ONNX)
-    except PackageError as error:
-        raise ModelError(str(error)) from error
-    difference, targets, differing = _compare(detector, content)
-    _write(target, content)
+    _check(detector, target, format, precision, calibrate is not None, verify is not None)
+    package, quantised = detector.package, None
+    if precision == "int8":
+        quantised = _quantised(detector, calibrate, ranges)
+    if quantised is not None and format == "package":
+        content = quantised.content
+        ways = ways_of_package(with_int8(package, quantised), "int8", detector.threshold)
+    else:
+        content = detector_file(package, quantised)
+        ways = ways_of_file(content, f"{package.path}/{DETECTOR_ONNX}")
+    difference, targets, differing = _compare(
+        detector, ways["onnxruntime"], TOLERANCE if quantised is None else None
+    )
+    comparisons, broken = _verified(detector, verify, ways, precision, force)
+    if quantised is not None and format == "package":
+        _write_package(target, with_int8(package, quantised, comparisons))
+    else:
+        _write(target, content)
     record = file_record(content)
     return ExportReport(
         path=target,
         format=format,
+        precision=precision,
         sha256=record["sha256"],
         bytes=record["bytes"],
         frames=len(_SHAPES),
@@ -111,22 +140,104 @@ def export_model(detector: Detector, path: str | os.PathLike[str], *, format: st
         targets=targets,
         differing_targets=differing,
         engine=detector.engine_info.name,
+        comparisons=comparisons,
+        quantisation=None if quantised is None else quantised.to_dict(),
+        broken=broken,
     )
 
 
-def _compare(detector: Detector, content: bytes) -> tuple[float, int, int]:
-    session = cpu_session(content, f"{detector.package.path}/{DETECTOR_ONNX}")
+def limits_of(precision: str, *, masks: bool) -> Limits:
+    """What `export_model` allows on the frames of ``verify``.
+
+    In fp32 the map may move by `TOLERANCE` and no target may change. In 8 bits the maps do move, so targets decide:
+    with masks Pd must not fall at all, IoU by at most 0.03 and Fa may rise by at most 10 pixels per million; without,
+    2 % of the detector's targets may be lost and 5 % added.
+    """
+    from pitviper.sdk.verify import Limits
+
+    if precision == "fp32":
+        return Limits(difference=TOLERANCE)
+    if masks:
+        return Limits(difference=None, lost=1.0, added=float("inf"), iou_drop=0.03, fa_rise=10.0)
+    return Limits(difference=None, lost=0.02, added=0.05)
+
+
+def _check(
+    detector: Detector, target: Path, format: str, precision: str, calibrated: bool, verified: bool
+) -> None:
+    if format not in FORMATS:
+        raise InputError(f"export format {format!r} is not offered; this version writes {', '.join(FORMATS)}")
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"export precision {precision!r} is not offered; it is one of {', '.join(PRECISIONS)}"
+        )
+    if format == "onnx" and target.suffix.lower() != ".onnx":
+        # The only thing that stands between a mistyped argument and a recording that is replaced by a model.
+        raise InputError(f"{target}: an export to onnx needs the suffix .onnx")
+    source = detector.package.path.resolve()
+    if source in (target.resolve(), target.resolve().parent):
+        raise InputError(
+            f"{target}: lies in the package of the model, whose files are hashed; choose another place"
+        )
+    if precision == "int8" and not (calibrated and verified):
+        raise InputError(
+            "int8 needs frames to calibrate on (calibrate=, --calibrate) and others to judge it on (verify=, --verify "
+            "FRAMES or --data DIR): without them it may miss targets, and nobody would know"
+        )
+    if precision == "fp32" and (calibrated or format == "package"):
+        raise InputError(
+            "calibrate= and format='package' are for precision='int8'; in fp32 the model's package is "
+            f"{detector.package.path} itself"
+        )
+
+
+def _quantised(detector: Detector, frames: Any, ranges: str) -> Quantised:
+    from pitviper.sdk.quantise import calibration_inputs, quantise
+    from pitviper.sdk.verify import named_frames
+
+    stride = detector.manifest.stride
+    standardised = [standardise(each.image, stride=stride) for each in named_frames(frames)]
+    inputs = calibration_inputs(standardised, stride=stride, ranges=ranges)
+    return quantise(detector.package.read(NETWORK_ONNX), inputs, ranges=ranges)
+
+
+def _verified(
+    detector: Detector, frames: Any, ways: dict[str, MapOf], precision: str, force: bool
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """Comparisons on the user's frames, and the limits that they break."""
+    if frames is None:
+        return (), ()
+    from pitviper.core.datasets import Dataset
+    from pitviper.sdk.verify import compare, violations
+
+    limits = limits_of(precision, masks=isinstance(frames, Dataset))
+    comparisons = compare(detector, frames, ways, limits)
+    if precision == "int8" and not any(each.targets or each.truth for each in comparisons):
+        raise InputError(
+            f"none of the {comparisons[0].frames} frames to verify on holds a target that the detector finds, so they "
+            "cannot show one that is lost; pass frames with targets"
+        )
+    broken = tuple(f"{each.engine}: {text}" for each in comparisons for text in violations(each, limits))
+    if broken and not force:
+        raise AccuracyGate(
+            f"nothing was written: {'; '.join(broken)}. Look at these frames; calibrate int8 on more frames or in "
+            "another way, stay with fp32, or accept it with force=True (--force)"
+        )
+    return comparisons, broken
+
+
+def _compare(detector: Detector, way: MapOf, tolerance: float | None) -> tuple[float, int, int]:
+    """Largest difference on synthetic frames, targets in them, and boxes that only one side gives."""
     worst, count, differing = 0.0, 0, 0
     for seed, shape in enumerate(_SHAPES):
         frame = _synthetic(shape, seed)
         ours = detector.detect(frame)
-        (found,) = session.run(None, {session.get_inputs()[0].name: frame.astype(np.float32)[None, None]})
-        theirs: NDArray[np.float32] = found[0, 0]
+        theirs = way(frame)
         difference = float(np.abs(theirs - ours.score_map).max())
-        if not difference <= TOLERANCE:
+        if tolerance is not None and not difference <= tolerance:
             raise AccuracyGate(
                 f"{DETECTOR_ONNX} differs from engine {detector.engine_info.name} by {difference:.2g} in probability "
-                f"on a synthetic frame {shape[0]}x{shape[1]}, allowed is {TOLERANCE:g}; the package was made by "
+                f"on a synthetic frame {shape[0]}x{shape[1]}, allowed is {tolerance:g}; the package was made by "
                 "another version, make it again"
             )
         worst, count = max(worst, difference), count + len(ours)
@@ -150,6 +261,23 @@ def _synthetic(shape: tuple[int, int], seed: int) -> NDArray[np.uint16]:
     for side, row in ((1, 6), (2, 18), (3, 30), (9, 44)):
         frame[row : row + side, 20 : 20 + side] += 300
     return frame.astype(np.uint16)
+
+
+def _write_package(path: Path, package: Package) -> None:
+    try:
+        from pitviper.core.weights import copy_package
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"a package is written with safetensors and torch ({error}); pip install 'pitviper[export]'"
+        ) from error
+    try:
+        copy_package(path, package)
+    except PackageError as error:
+        raise SinkError(str(error)) from error
+    except OSError as error:
+        raise SinkError(
+            f"{path} cannot be written ({error}); choose a folder that exists and is writable"
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

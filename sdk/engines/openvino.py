@@ -17,7 +17,7 @@ from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.checks import network_file, require_cpu
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
-__all__ = ["PRECISIONS", "OpenVinoEngine", "status"]
+__all__ = ["PRECISIONS", "OpenVinoEngine", "compile_on_cpu", "status"]
 
 NAME = "openvino"
 PRECISIONS: Final = ("fp32", "bf16", "int8")
@@ -68,10 +68,47 @@ def load_openvino() -> ModuleType:
             del sys.modules[module]
 
 
+def compile_on_cpu(
+    content: bytes, name: str, *, precision: str = "fp32", threads: int | None = None, profiling: bool = False
+) -> Any:
+    """An ``openvino.CompiledModel`` of the CPU plugin, set up for one frame at a time.
+
+    Its threads are not pinned to cores: a detector shares its machine with capture and sinks.
+
+    Args:
+        content: The ONNX model.
+        name: What errors call it.
+        precision: One of `PRECISIONS`; what it really runs in is for the caller to read back.
+        threads: Threads of the plugin; None leaves the choice to it (the physical cores).
+        profiling: Have it keep a time per layer.
+
+    Raises:
+        EngineUnavailable: OpenVINO is missing.
+        EngineError: OpenVINO does not accept the model.
+    """
+    core = load_openvino().Core()
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+        "PERF_COUNT": profiling,
+    }
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    try:
+        return core.compile_model(core.read_model(content), "CPU", settings)
+    except Exception as error:
+        # OpenVINO raises RuntimeError, but its bindings raise their own types for arguments.
+        raise EngineError(f"{name}: OpenVINO refuses it: {error}") from error
+
+
+def _capabilities() -> list[str]:
+    """What the processor can multiply, in OpenVINO's names: BF16, FP32, INT8 and others."""
+    return list(load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
 class OpenVinoEngine:
     """`Engine` over one compiled model of the CPU plugin.
-
-    The plugin's threads are not pinned to cores: a detector shares its machine with capture and sinks.
 
     Args:
         package: Verified weights package.
@@ -96,26 +133,18 @@ class OpenVinoEngine:
     ) -> None:
         require_cpu(NAME, device)
         name = network_file(package, precision)
-        openvino = load_openvino()
-        core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and "BF16" not in _capabilities():
             raise EngineUnavailable(
                 "precision 'bf16' cannot be had: OpenVINO finds no bf16 arithmetic in this processor; leave "
                 "precision='auto' for fp32"
             )
-        settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-            "PERF_COUNT": profiling,
-        }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        try:
-            compiled = core.compile_model(core.read_model(package.read(name)), "CPU", settings)
-        except Exception as error:
-            # OpenVINO raises RuntimeError, but its bindings raise their own types for arguments.
-            raise EngineError(f"{package.path}/{name}: OpenVINO refuses it: {error}") from error
+        compiled = compile_on_cpu(
+            package.read(name),
+            f"{package.path}/{name}",
+            precision=precision,
+            threads=threads,
+            profiling=profiling,
+        )
         running = _precision_that_runs(compiled)
         if running != precision:
             raise EngineUnavailable(

@@ -39,8 +39,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 
 def has_bf16() -> bool:
-    core = openvino.load_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino._capabilities()
 
 
 def test_fp32_gives_the_target_lists_of_onnx_runtime(
