@@ -33,8 +33,8 @@ struct TargetHeader {
 // A 1x1 convolution that adds to the logits: output factor * (row phase) + (column phase) of a cell is the logit of
 // that pixel of the cell (depth-to-space).
 struct HeadSource {
-  const void* map = nullptr;      // [batch, rows, columns, channels], dense, 16-byte aligned; null: not there
-  int rows = 0;                   // rows * factor covers the height, columns * factor the width
+  const void* map = nullptr;  // [batch, rows, columns, channels], dense, 16-byte aligned; null: not there
+  int rows = 0;               // rows * factor covers the height, columns * factor the width
   int columns = 0;
   int channels = 0;               // multiple of 8, at most 128
   int factor = 1;                 // 1, or 2 for a map at half the size
@@ -76,7 +76,7 @@ struct ExtractTargetsArgs {
 namespace extractor {
 
 // Bytes of one frame's header and records.
-constexpr std::size_t output_bytes(int capacity) {
+PV_HD constexpr std::size_t output_bytes(int capacity) {
   return sizeof(TargetHeader) + static_cast<std::size_t>(capacity) * sizeof(TargetRecord);
 }
 
@@ -93,6 +93,10 @@ Status launch_host(const ExtractTargetsArgs& args);
 // Queues two launches, or three with frames; pointers are device memory (output may be mapped host memory), stream is a
 // cudaStream_t. Built with nvcc only.
 Status launch_cuda(const ExtractTargetsArgs& args, void* stream);
+
+// Runs on the current GPU with pointers to host memory (the workspace may be null; no features, no statistics):
+// allocates, copies there and back, waits. Strides are not negative. For single calls and tests. Built with nvcc only.
+Status run_cuda(const ExtractTargetsArgs& args);
 
 }  // namespace extractor
 }  // namespace pitviper

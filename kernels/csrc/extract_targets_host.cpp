@@ -38,12 +38,6 @@ struct Range {
   double high = -std::numeric_limits<double>::infinity();
 };
 
-// A float exceeds the double threshold exactly when it exceeds the largest float that is not above it.
-float float_below(double threshold) {
-  const float nearest = static_cast<float>(threshold);
-  return nearest > threshold ? std::nextafter(nearest, -1.0f) : nearest;
-}
-
 Index find(std::vector<Run>& runs, Index run) {
   while (runs[run].parent != run) {
     runs[run].parent = runs[runs[run].parent].parent;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cmath>
 #include <vector>
 
 #include "frame.h"
@@ -13,6 +14,12 @@ struct ContrastRule {
   int fewest;
   double mad_to_deviation;
 };
+
+// A float exceeds the double threshold exactly when it exceeds the largest float that is not above it.
+inline float float_below(double threshold) {
+  const float nearest = static_cast<float>(threshold);
+  return nearest > threshold ? std::nextafter(nearest, -1.0f) : nearest;
+}
 
 // Row i describes target i, in raster order of first pixels.
 struct TargetTable {

@@ -54,5 +54,9 @@ Status launch_host(const StandardiseArgs& args);
 // Queues two launches; pointers are device memory, stream is a cudaStream_t. Built with nvcc only.
 Status launch_cuda(const StandardiseArgs& args, void* stream);
 
+// Runs on the current GPU with pointers to host memory (the workspace may be null): allocates, copies there and back,
+// waits. row_bytes and frame_bytes are not negative. For single calls and tests. Built with nvcc only.
+Status run_cuda(const StandardiseArgs& args);
+
 }  // namespace standardiser
 }  // namespace pitviper

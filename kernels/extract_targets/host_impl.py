@@ -12,7 +12,7 @@ from pitviper.kernels import checks, native
 from pitviper.kernels.extract_targets import reference
 from pitviper.kernels.extract_targets.targets import Targets
 
-_RING = (
+RING = (
     reference.RING_GAP,
     reference.RING_REACH,
     reference.RING_FEWEST,
@@ -39,7 +39,7 @@ def extract_targets_host(
         raw,
         threshold,
         max_targets,
-        _RING,
+        RING,
     )
     checks.refuse_nonfinite(nonfinite, "probability", probability.size)
     return Targets(xy, xyxy, area, peak, mean, snr, truncated=total > max_targets, total=total)
