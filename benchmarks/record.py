@@ -17,7 +17,7 @@ from typing import Any
 import pitviper
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("lightning-fabric", "numpy", "onnxruntime", "scipy", "timm", "torch")
+_PACKAGES = ("lightning-fabric", "numpy", "onnxruntime", "openvino", "scipy", "timm", "torch", "triton")
 _NUMBERS = re.compile(r"\[\s+([-+\d.eE,\s]+?)\s+\]")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import engines
 import fdep_table
 import frontier_table
 import tracking_table
@@ -117,6 +118,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "target_free": ("target_free", target_free),
     "soak": ("soak", soak),
     "normalisation": ("normalisation", normalisation),
+    "engines": ("engines", engines.accuracy_table),
+    "engines_latency": ("engines_latency", engines.latency_table),
     "fdep": ("fdep", fdep_table.tables),
     "frontier": ("frontier", frontier_table.markdown),
     "tracking_video": ("tracking", tracking_table.video),
@@ -124,7 +127,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
 }
 """By the name in the pages: stem of the result file, and what makes the table of it."""
 
-PAGES = ("README.md", "docs/results.md", "docs/tracking.md")
+PAGES = ("README.md", "docs/results.md", "docs/tracking.md", "docs/engines.md")
 
 
 def filled(page: str) -> str:
