@@ -131,10 +131,12 @@ PAGES = ("README.md", "docs/results.md", "docs/tracking.md", "docs/engines.md")
 
 
 def filled(page: str) -> str:
-    """The page's text with every table made anew from its result file."""
+    """The page's text with every table that has a result file made anew from it."""
 
     def made(found: re.Match[str]) -> str:
         stem, make = TABLES[found[1]]
+        if not (RESULTS / f"{stem}.json").is_file():
+            return found[0]
         result = json.loads((RESULTS / f"{stem}.json").read_text())
         return f"<!-- {found[1]} -->\n\n{make(result)}\n\n<!-- end {found[1]} -->"
 

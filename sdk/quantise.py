@@ -8,6 +8,8 @@ whether a pixel is a target.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,7 +114,8 @@ def quantise(network: bytes, inputs: Sequence[NDArray[np.float32]], *, ranges: s
         raise InputError("the network has no convolution between its first and its last to run in 8 bits")
     entry = model.metadata_props.add()
     entry.key, entry.value = _PREPROCESSED
-    with tempfile.TemporaryDirectory() as folder:
+    # ONNX Runtime tells its progress by print(), and stdout is for data.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         target = Path(folder) / "int8.onnx"
         quantization.quantize_static(
             model,
