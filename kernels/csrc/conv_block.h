@@ -64,7 +64,7 @@ struct ConvBlockArgs {
   const void* input = nullptr;     // 16-byte aligned like every pointer here
   const void* weight = nullptr;    // packed, dtype
   const float* bias = nullptr;     // [out_channels]
-  const void* residual = nullptr;  // dtype, shape of output, or null; must not overlap output
+  const void* residual = nullptr;  // dtype, shape of output, or null; may be output itself
   void* output = nullptr;          // dtype; unused with a head
   Merge merge;
   Head head;

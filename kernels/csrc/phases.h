@@ -21,8 +21,10 @@
 
 #ifdef __CUDACC__
 #define PV_HD __host__ __device__ __forceinline__
+#define PV_UNROLL _Pragma("unroll")
 #else
 #define PV_HD inline __attribute__((always_inline))
+#define PV_UNROLL
 #endif
 
 namespace pitviper {

@@ -17,8 +17,8 @@ struct ResidualBlockArgs {
   int batch = 0;                        // 0 to 65535; 0 does nothing
   int height = 0;                       // of input as a map (half the frame for kFrameToDepth) and of output
   int width = 0;
-  int in_channels = 0;  // as in ConvBlockArgs, at most 64; equal to channels when there is a shortcut
-  int channels = 0;     // of the map between and of output: 16, 32, 48 or 64
+  int in_channels = 0;  // as in ConvBlockArgs, at most 128; equal to channels when there is a shortcut
+  int channels = 0;     // of the map between and of output: a multiple of 16, at most 128
   int shortcut = 1;
   const void* input = nullptr;    // 16-byte aligned like every pointer here; must not overlap output
   const void* weight1 = nullptr;  // packed, dtype

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether this machine's GPU can run the device code of this build.
+#pragma once
+#include <string>
+
+namespace pitviper {
+namespace cuda_support {
+
+// Why no kernel can run: no driver, no GPU, no code for it. Empty when one can. Built with nvcc only.
+std::string missing_reason();
+
+}  // namespace cuda_support
+}  // namespace pitviper
