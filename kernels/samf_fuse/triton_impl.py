@@ -16,11 +16,15 @@ import triton
 import triton.language as tl
 
 from pitviper.kernels import planes
+from pitviper.kernels.launch import Launch
+from pitviper.kernels.samf_fuse.cost import samf_join_cost, samf_prior_gradient_cost, samf_split_cost
 from pitviper.kernels.tile_access import load_tile, place, store_tile
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from pitviper.kernels.aot import Variant
 
 SPLIT_TILE = 1024
 """Elements of a tile of each half: four of the prior are read for each that is written."""
@@ -37,28 +41,30 @@ def _position(at, extent, ratio):
 
 
 @triton.jit
-def _resized(
+def _prior(
     pointer, batch, channel, y, x, keep, height, width, ratio_y, ratio_x, s_b, s_c, s_h, s_w, RESIZE: tl.constexpr
 ):  # fmt: skip
     """The prior where pixels (y, x) of the features lie; a tile of channels x pixels."""
     pointer += batch * s_b + (channel * s_c)[:, None]
-    if not RESIZE:
-        return tl.load(pointer + (y * s_h + x * s_w)[None, :], mask=keep, other=0.0).to(tl.float32)
-    where_y = _position(y, height, ratio_y)
-    where_x = _position(x, width, ratio_x)
-    top = where_y.to(tl.int64)
-    left = where_x.to(tl.int64)
-    down = (where_y - top.to(tl.float32))[None, :]
-    over = (where_x - left.to(tl.float32))[None, :]
-    below = tl.minimum(top + 1, height - 1) * s_h
-    right = tl.minimum(left + 1, width - 1) * s_w
-    top = top * s_h
-    left = left * s_w
-    upper = (1.0 - over) * tl.load(pointer + (top + left)[None, :], mask=keep, other=0.0).to(tl.float32)
-    upper += over * tl.load(pointer + (top + right)[None, :], mask=keep, other=0.0).to(tl.float32)
-    lower = (1.0 - over) * tl.load(pointer + (below + left)[None, :], mask=keep, other=0.0).to(tl.float32)
-    lower += over * tl.load(pointer + (below + right)[None, :], mask=keep, other=0.0).to(tl.float32)
-    return (1.0 - down) * upper + down * lower
+    if RESIZE:
+        where_y = _position(y, height, ratio_y)
+        where_x = _position(x, width, ratio_x)
+        top = where_y.to(tl.int64)
+        left = where_x.to(tl.int64)
+        down = (where_y - top.to(tl.float32))[None, :]
+        over = (where_x - left.to(tl.float32))[None, :]
+        below = tl.minimum(top + 1, height - 1) * s_h
+        right = tl.minimum(left + 1, width - 1) * s_w
+        top *= s_h
+        left *= s_w
+        upper = (1.0 - over) * tl.load(pointer + (top + left)[None, :], mask=keep, other=0.0).to(tl.float32)
+        upper += over * tl.load(pointer + (top + right)[None, :], mask=keep, other=0.0).to(tl.float32)
+        lower = (1.0 - over) * tl.load(pointer + (below + left)[None, :], mask=keep, other=0.0).to(tl.float32)
+        lower += over * tl.load(pointer + (below + right)[None, :], mask=keep, other=0.0).to(tl.float32)
+        value = (1.0 - down) * upper + down * lower
+    else:
+        value = tl.load(pointer + (y * s_h + x * s_w)[None, :], mask=keep, other=0.0).to(tl.float32)
+    return value
 
 
 @triton.jit
@@ -76,14 +82,14 @@ def samf_split_kernel(
     y = (row + column // width).to(tl.int64)
     x = (column % width).to(tl.int64)
     value = load_tile(first, batch, channel, row, column, keep, a_b, a_c, a_h, a_w)
-    value *= _resized(
+    value *= _prior(
         scale, batch, channel, y, x, keep, prior_rows, prior_columns, ratio_y, ratio_x,
         m_b, m_c, m_h, m_w, RESIZE,
     )  # fmt: skip
     store_tile(first_out, value, batch, channel, row, column, keep, o_b, o_c, o_h, o_w)
     value = load_tile(second, batch, channel, row, column, keep, b_b, b_c, b_h, b_w)
     if shift is not None:
-        value += _resized(
+        value += _prior(
             shift, batch, channel, y, x, keep, prior_rows, prior_columns, ratio_y, ratio_x,
             s_b, s_c, s_h, s_w, RESIZE,
         )  # fmt: skip
@@ -97,7 +103,7 @@ def samf_prior_grad_kernel(
     a_b, a_c, a_h, a_w, b_b, b_c, b_h, b_w, f_b, f_c, f_h, f_w, o_b, o_c, o_h, o_w,
     BLOCK_C: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """Row i and columns j of the prior receive from each pixel what `_resized` weighed them with there.
+    """Row i and columns j of the prior receive from each pixel what `_prior` weighed them with there.
 
     That weight is max(0, 1 - |position - i|) for the rows, times the same for the columns: pixels further away than
     1 / ratio have none. The rows that have one, ``reach`` at most, are summed first, then their columns.
@@ -160,7 +166,8 @@ def samf_split_forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[
         planes.like(features, channels=half, dtype=torch.promote_types(features.dtype, prior.dtype))
         for prior in (scale, shift)
     )
-    _split((features[:, :half], features[:, half:]), scale, shift, (first, second))
+    if first.numel():
+        _split((features[:, :half], features[:, half:]), scale, shift, (first, second)).run(features)
     return first, second
 
 
@@ -185,10 +192,13 @@ def samf_split_backward(
     grad_features = grad_scale = grad_shift = None
     if wanted[0]:
         grad_features = planes.like(features)
-        _split((grad_first, grad_second), scale, None, (grad_features[:, :half], grad_features[:, half:]))
+        if features.numel():
+            out = grad_features[:, :half], grad_features[:, half:]
+            _split((grad_first, grad_second), scale, None, out).run(features)
     if wanted[1]:
         grad_scale, grad_shift = planes.like(scale), planes.like(scale, dtype=shift_dtype)
-        _gather(grad_first, grad_second, features[:, :half], (grad_scale, grad_shift))
+        if features.numel():
+            _gather(grad_first, grad_second, features[:, :half], (grad_scale, grad_shift)).run(features)
     return grad_features, grad_scale, grad_shift
 
 
@@ -196,57 +206,47 @@ def samf_join_forward(first: Tensor, second: Tensor, features: Tensor) -> Tensor
     """Y as `reference` defines it. The arguments are checked."""
     import torch
 
-    half = first.shape[1]
     dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), features.dtype)
     out = planes.like(features, dtype=dtype)
-    if out.numel() == 0:
-        return out
-    cut = planes.cut(first.shape, (first, second, features[:, :half], out[:, :half]))
-    with planes.on_device(features):
-        samf_join_kernel[(cut.programs,)](
-            first, second, features[:, :half], features[:, half:], out[:, :half], out[:, half:],
-            half, cut.rows, cut.columns, cut.channel_tiles, cut.column_tiles,
-            *(stride for strides in cut.strides for stride in strides),
-            BLOCK_C=cut.block_channels, BLOCK_W=cut.block_columns,
-        )  # fmt: skip
+    if out.numel():
+        _join(first, second, features, out).run(features)
     return out
 
 
 def _split(
     halves: tuple[Tensor, Tensor], scale: Tensor, shift: Tensor | None, out: tuple[Tensor, Tensor]
-) -> None:
+) -> Launch:
     first, second = halves
-    if first.numel() == 0:
-        return
     cut = planes.cut(first.shape, (first, second, out[0]), tile=SPLIT_TILE, widest=SPLIT_COLUMNS)
     height, width = first.shape[2:]
-    prior_rows, prior_columns = scale.shape[2:]
-    with planes.on_device(scale):
-        samf_split_kernel[(cut.programs,)](
-            first, second, scale, shift, *out,
-            first.shape[1], cut.rows, cut.columns, cut.channel_tiles, cut.column_tiles,
-            width, prior_rows, prior_columns, prior_rows / height, prior_columns / width,
-            *(stride for strides in cut.strides for stride in strides),
-            *scale.stride(), *(scale if shift is None else shift).stride(),
-            RESIZE=(height, width) != (prior_rows, prior_columns),
-            BLOCK_C=cut.block_channels, BLOCK_W=cut.block_columns,
-        )  # fmt: skip
+    rows, columns = scale.shape[2:]
+    values = (
+        first, second, scale, shift, *out,
+        first.shape[1], cut.rows, cut.columns, cut.channel_tiles, cut.column_tiles,
+        width, rows, columns, rows / height, columns / width,
+        *(stride for strides in cut.strides for stride in strides),
+        *scale.stride(), *(scale if shift is None else shift).stride(),
+    )  # fmt: skip
+    constants = {
+        "RESIZE": (height, width) != (rows, columns),
+        "BLOCK_C": cut.block_channels,
+        "BLOCK_W": cut.block_columns,
+    }
+    return Launch(samf_split_kernel, cut.programs, values, constants)
 
 
-def _gather(grad_first: Tensor, grad_second: Tensor, first: Tensor, out: tuple[Tensor, Tensor]) -> None:
-    if out[0].numel() == 0:
-        return
+def _gather(grad_first: Tensor, grad_second: Tensor, first: Tensor, out: tuple[Tensor, Tensor]) -> Launch:
     height, width = first.shape[2:]
     batch, channels, rows, columns = out[0].shape
     channel_tiles, column_tiles = -(-channels // PRIOR_BLOCK), -(-columns // PRIOR_BLOCK)
     reach, block, blocks = _reach((height, width), (rows, columns))
-    with planes.on_device(first):
-        samf_prior_grad_kernel[(batch * rows * channel_tiles * column_tiles,)](
-            grad_first, grad_second, first, *out, channels, rows, columns, channel_tiles, column_tiles,
-            height, width, rows / height, columns / width, reach, blocks,
-            *grad_first.stride(), *grad_second.stride(), *first.stride(), *out[0].stride(),
-            BLOCK_C=PRIOR_BLOCK, BLOCK_W=PRIOR_BLOCK, BLOCK_X=block,
-        )  # fmt: skip
+    values = (
+        grad_first, grad_second, first, *out, channels, rows, columns, channel_tiles, column_tiles,
+        height, width, rows / height, columns / width, reach, blocks,
+        *grad_first.stride(), *grad_second.stride(), *first.stride(), *out[0].stride(),
+    )  # fmt: skip
+    constants = {"BLOCK_C": PRIOR_BLOCK, "BLOCK_W": PRIOR_BLOCK, "BLOCK_X": block}
+    return Launch(samf_prior_grad_kernel, batch * rows * channel_tiles * column_tiles, values, constants)
 
 
 def _reach(size: tuple[int, int], prior: tuple[int, int]) -> tuple[int, int, int]:
@@ -256,3 +256,55 @@ def _reach(size: tuple[int, int], prior: tuple[int, int]) -> tuple[int, int, int
     columns = math.ceil((min(prior[1], PRIOR_BLOCK) + 1) * size[1] / prior[1]) + 2
     block = min(128, max(16, triton.next_power_of_2(columns)))
     return rows, block, -(-columns // block)
+
+
+def _join(first: Tensor, second: Tensor, features: Tensor, out: Tensor) -> Launch:
+    half = first.shape[1]
+    upper, lower, upper_out, lower_out = features[:, :half], features[:, half:], out[:, :half], out[:, half:]
+    cut = planes.cut(first.shape, (first, second, upper, upper_out))
+    values = (
+        first, second, upper, lower, upper_out, lower_out,
+        half, cut.rows, cut.columns, cut.channel_tiles, cut.column_tiles,
+        *(stride for strides in cut.strides for stride in strides),
+    )  # fmt: skip
+    constants = {"BLOCK_C": cut.block_channels, "BLOCK_W": cut.block_columns}
+    return Launch(samf_join_kernel, cut.programs, values, constants)
+
+
+def aot_variants() -> tuple[Variant, ...]:
+    """Forms for ahead-of-time compilation: the bottleneck of pit-s, with the token map of a frame of 256 x 256."""
+    return (
+        *_variants("float16", quick=True),
+        *_variants("bfloat16", last=False),
+        *_variants("float32", last=False, prior=(32, 32)),
+    )
+
+
+def _variants(
+    dtype: str, *, last: bool = True, prior: tuple[int, int] = (16, 16), quick: bool = False
+) -> tuple[Variant, ...]:
+    """The four launches of one training step, on tensors without memory."""
+    import torch
+
+    layout = torch.channels_last if last else torch.contiguous_format
+    kind = getattr(torch, dtype)
+    shape = (8, 64, 32, 32)
+    features = torch.empty(shape, dtype=kind, device="meta", memory_format=layout)
+    half = torch.empty((8, 32, 32, 32), dtype=kind, device="meta", memory_format=layout)
+    scale = torch.empty((8, 32, *prior), dtype=kind, device="meta", memory_format=layout)
+    halves = features[:, :32], features[:, 32:]
+    split = samf_split_cost(shape, prior, itemsize=kind.itemsize)
+    launches = {
+        "split": (_split(halves, scale, scale, (half, half)), split),
+        "split, gradient of the features": (_split((half, half), scale, None, halves), split),
+        "split, gradient of the prior": (
+            _gather(half, half, halves[0], (scale, scale)),
+            samf_prior_gradient_cost(shape, prior, itemsize=kind.itemsize),
+        ),
+        "join": (_join(half, half, features, features), samf_join_cost(shape, itemsize=kind.itemsize)),
+    }
+    shapes = f"F {list(shape)}, prior {list(prior)}, {dtype}, {'channels last' if last else 'rows'}"
+    return tuple(
+        launch.variant("samf_fuse", f"{name}, {dtype}", cost, shapes=shapes, quick=quick)
+        for name, (launch, cost) in launches.items()
+    )
