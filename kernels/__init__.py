@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast operations on frames and maps, and their definitions. Needs NumPy and SciPy only.
+"""Fast operations on frames and maps, and their definitions. Importing it needs NumPy and SciPy only;
+the operations on tensors import torch, and Triton, when they are called.
 
 Each folder is one operation: ``reference.py`` defines it, the other implementations may only be faster.
 """
 
+from pitviper.kernels.affine_modulate import affine_modulate
+from pitviper.kernels.errors import BackendUnavailable
 from pitviper.kernels.extract_targets import Targets, extract_targets
 from pitviper.kernels.native import NativeUnavailable
 from pitviper.kernels.registry import Backend, available_backends
+from pitviper.kernels.samf_fuse import samf_join, samf_split
 from pitviper.kernels.standardise import NORMALISATION, standardise
 
 __all__ = [
     "NORMALISATION",
     "Backend",
+    "BackendUnavailable",
     "NativeUnavailable",
     "Targets",
+    "affine_modulate",
     "available_backends",
     "extract_targets",
+    "samf_join",
+    "samf_split",
     "standardise",
 ]

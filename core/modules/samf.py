@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pitviper.kernels import samf_join, samf_split
+from pitviper.kernels.samf_fuse.reference import resize
 
 STYLES = ("identity", "plain")
 
@@ -88,24 +90,26 @@ class SAMF(nn.Module):
         for name, tensor, want in (("features", features, self.channels), ("semantics", semantics, self.dim)):
             if tensor.ndim != 4 or tensor.shape[1] != want:
                 raise ValueError(f"{name} must be [B, {want}, height, width], got {list(tensor.shape)}")
-        first, second = features.chunk(2, dim=1)
-        scale, shift = self.modulation(semantics, (features.shape[2], features.shape[3]))
-        fused = torch.cat((self.conv_1(first * scale), self.conv_2(second + shift)), dim=1)
-        out: Tensor = self.conv_o(fused + features)
+        scale, shift = self.prior(semantics, (features.shape[2], features.shape[3]))
+        first, second = samf_split(features, scale, shift)
+        out: Tensor = self.conv_o(samf_join(self.conv_1(first), self.conv_2(second), features))
         return out
 
-    def modulation(self, semantics: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """M and A, each [B, C / 2, h, w] for size (h, w), of S [B, D, h', w'] normed over D without parameters.
+    def prior(self, semantics: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """M and A, of S [B, D, h', w'] normed over D without parameters.
 
         Bilinear resizing and a 1x1 convolution commute, because the weights of the first sum to 1: the map is resized
-        first where that makes it smaller.
+        first where that makes it smaller than the features' ``size`` (h, w); otherwise M and A are, by `samf_split`.
         """
         tokens = F.layer_norm(semantics.movedim(1, -1), (self.dim,)).movedim(-1, 1)
-        given = (semantics.shape[2], semantics.shape[3])
-        if size[0] * size[1] < given[0] * given[1]:
+        if size[0] * size[1] < semantics.shape[2] * semantics.shape[3]:
             tokens = resize(tokens, size)
-            return self.conv_m(tokens), self.conv_a(tokens)
-        return resize(self.conv_m(tokens), size), resize(self.conv_a(tokens), size)
+        return self.conv_m(tokens), self.conv_a(tokens)
+
+    def modulation(self, semantics: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """M and A as the features see them, each [B, C / 2, h, w] for size (h, w)."""
+        scale, shift = self.prior(semantics, size)
+        return resize(scale, size), resize(shift, size)
 
 
 class SAMFChain(nn.Module):
@@ -152,13 +156,6 @@ class SAMFChain(nn.Module):
         for link, level in zip(self.links, levels, strict=True):
             features = link(features, level)
         return features
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear [B, C, h', w'] -> [B, C, h, w] over the same field of view; nothing where the size is right."""
-    if (x.shape[2], x.shape[3]) == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def _conv_norm(channels: int) -> nn.Sequential:
