@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.sources import Source
     from pitviper.sdk.thermal import ThermalMonitor
 
-__all__ = ["add_camera_option", "add_options", "make_monitor", "report"]
+__all__ = ["add_camera_option", "add_options", "make_monitor", "monitor_arguments", "report"]
 
 
 def add_camera_option(group: Any) -> None:
@@ -48,6 +48,20 @@ def make_monitor(args: argparse.Namespace, source: Source) -> ThermalMonitor | N
     Raises:
         InputError: Bad pixels are to be dropped without a monitor.
     """
+    chosen = monitor_arguments(args, source)
+    if chosen is None:
+        return None
+    from pitviper.sdk.thermal import ThermalMonitor
+
+    return ThermalMonitor(**chosen)
+
+
+def monitor_arguments(args: argparse.Namespace, source: Source) -> dict[str, Any] | None:
+    """The arguments of `ThermalMonitor` that the options stand for, or None for no monitor.
+
+    Raises:
+        InputError: As `make_monitor`.
+    """
     from pitviper.sdk.errors import InputError
 
     wanted = args.monitor == "on" or args.drop_bad_pixels
@@ -57,9 +71,7 @@ def make_monitor(args: argparse.Namespace, source: Source) -> ThermalMonitor | N
         return None
     if not wanted and not source.info.live and args.camera is None:
         return None
-    from pitviper.sdk.thermal import ThermalMonitor
-
-    return ThermalMonitor(args.camera, bad_pixels="remove" if args.drop_bad_pixels else "flag")
+    return {"camera": args.camera, "bad_pixels": "remove" if args.drop_bad_pixels else "flag"}
 
 
 def report(monitor: ThermalMonitor | None) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import camera, exits, options, outputs, signals, tracking
+from pitviper.sdk.cli import camera, exits, options, outputs, recording, signals, tracking
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.cli.status import StatusLine
 from pitviper.sdk.errors import InputError, SourceError
@@ -37,6 +37,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="video, image, folder, quoted glob, /dev/videoN, rtsp://..., synthetic://?frames=100",
     )
     outputs.add_options(parser)
+    recording.add_options(parser)
     group = parser.add_argument_group("stream")
     group.add_argument(
         "--mode",
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             monitor = camera.make_monitor(args, source)
             sinks = outputs.open_outputs(args, source.info.fps, source.files)
+            sinks = recording.with_recorder(args, source, detector, sinks)
         except BaseException:
             source.close()
             raise

@@ -47,7 +47,7 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
         "mot": args.mot,
         "json": args.json,
     }
-    if not any(chosen.values()):
+    if not any(chosen.values()) and args.record is None:
         chosen["json"] = "-"
     for name in ("video", "masks", "coco", "mot"):
         if chosen[name] == "-":

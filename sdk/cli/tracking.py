@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pitviper.sdk.errors import InputError
 
 if TYPE_CHECKING:
     from pitviper.sdk.tracking import Tracker
 
-__all__ = ["add_options", "make_tracker", "report"]
+__all__ = ["add_options", "make_tracker", "report", "tracker_arguments"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +47,7 @@ def make_tracker(args: argparse.Namespace) -> Tracker | None:
     Raises:
         InputError: A value out of range, or an option that would do nothing.
     """
-    given = {"confirm": args.confirm, "max_coast_s": args.coast, "clock": args.fps}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = tracker_arguments(args)
     if not args.track:
         if chosen:
             raise InputError("--confirm, --coast and --fps belong to the tracker; add --track")
@@ -56,6 +55,12 @@ def make_tracker(args: argparse.Namespace) -> Tracker | None:
     from pitviper.sdk.tracking import Tracker
 
     return Tracker(**chosen)
+
+
+def tracker_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Tracker` that the options stand for."""
+    given = {"confirm": args.confirm, "max_coast_s": args.coast, "clock": args.fps}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def report(tracker: Tracker | None) -> None:

@@ -23,7 +23,8 @@ _LOG = logging.getLogger("pitviper.sources")
 _SINK: Final = "pitviper"
 _FORMATS: Final = {"GRAY16_LE": "<u2", "GRAY16_BE": ">u2", "GRAY8": "|u1", "NV12": "|u1", "I420": "|u1"}
 # Two buffers and none dropped: what comes too late is dropped, and counted, by the stream and not in here.
-_TAIL: Final = f" ! appsink name={_SINK} sync=false max-buffers=2 drop=false caps=video/x-raw,format={{{','.join(_FORMATS)}}}"
+_CAPS: Final = f"video/x-raw,format={{{','.join(_FORMATS)}}}"
+_TAIL: Final = f" ! appsink name={_SINK} sync=false max-buffers=2 drop=false caps={_CAPS}"
 _STEP_NS: Final = 100_000_000
 
 
