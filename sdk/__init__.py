@@ -36,20 +36,26 @@ from pitviper.sdk.stream_stats import StreamStats
 from pitviper.sdk.tiling import Tiling
 
 if TYPE_CHECKING:
+    from pitviper.sdk.async_stream import AsyncStream
     from pitviper.sdk.calibration import Calibration
     from pitviper.sdk.cameras import CameraProfile, camera_profile
     from pitviper.sdk.empty_scenes import calibrate
     from pitviper.sdk.fa_budget import FaBudget
+    from pitviper.sdk.pipeline import Pipeline
+    from pitviper.sdk.reconnect import Reconnect
     from pitviper.sdk.thermal import ThermalMonitor
     from pitviper.sdk.tracking import MotionModel, Track, Tracker, TrackerStats
 
 # Imported when first asked for: a program that only detects needs none of them.
 _LAZY = {
+    "AsyncStream": "pitviper.sdk.async_stream",
     "Calibration": "pitviper.sdk.calibration",
     "CameraProfile": "pitviper.sdk.cameras",
     "camera_profile": "pitviper.sdk.cameras",
     "FaBudget": "pitviper.sdk.fa_budget",
     "MotionModel": "pitviper.sdk.tracking",
+    "Pipeline": "pitviper.sdk.pipeline",
+    "Reconnect": "pitviper.sdk.reconnect",
     "ThermalMonitor": "pitviper.sdk.thermal",
     "Track": "pitviper.sdk.tracking",
     "Tracker": "pitviper.sdk.tracking",
@@ -59,6 +65,7 @@ _LAZY = {
 
 __all__ = [
     "AccuracyGate",
+    "AsyncStream",
     "Calibration",
     "CameraProfile",
     "Detections",
@@ -75,7 +82,9 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "MotionModel",
+    "Pipeline",
     "Profile",
+    "Reconnect",
     "SdkError",
     "SinkError",
     "SourceError",

@@ -7,8 +7,6 @@ import functools
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from pitviper.core.manifest import Manifest, Package, PackageError
 from pitviper.sdk.aliases import resolve_precision, resolve_threshold
+from pitviper.sdk.contexts import Contexts
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.engines import Engine, EngineInfo, open_engine
 from pitviper.sdk.errors import InputError, ModelError
@@ -26,10 +25,10 @@ from pitviper.sdk.model import open_model
 from pitviper.sdk.tiling import Tiling
 
 if TYPE_CHECKING:
+    from pitviper.sdk.async_stream import AsyncStream
     from pitviper.sdk.export import ExportReport
     from pitviper.sdk.profile import Profile
     from pitviper.sdk.reconnect import Reconnect
-    from pitviper.sdk.sources import FrameTime
     from pitviper.sdk.stream import Stream
     from pitviper.sdk.thermal import ThermalMonitor
 
@@ -42,7 +41,7 @@ class Detector:
     """Finds targets of a few pixels in thermal frames.
 
     One detector may be used by many threads at once: it returns what it returns serially. Preparing frames
-    and extracting targets run in the calling threads, the network runs one call at a time.
+    and extracting targets run in the calling threads, the network runs one call at a time on each context.
 
     Args:
         model: Name of a shipped model (`list_models`), the path of a weights package, or an opened package.
@@ -58,6 +57,7 @@ class Detector:
         threads: Threads of the network; None leaves it to the runtime.
         warmup: Run once at construction, on 64 x 64 pixels or on the given (H, W), so that the first frame
             takes no longer than the others; False leaves it out.
+        contexts: Instances of the network, each with its own memory, on which as many threads run at the same time.
 
     Raises:
         ModelError: Unknown, damaged (`IntegrityError`) or unsafe (`UnsafeWeights`) model.
@@ -82,31 +82,37 @@ class Detector:
         tile: Tiling | None = None,
         threads: int | None = None,
         warmup: bool | tuple[int, int] = True,
+        contexts: int = 1,
         **others: Any,
     ) -> None:
         precision = resolve_precision(precision, others)
-        _check_settings(max_targets, threads, tile, warmup)
+        _check_settings(max_targets, threads, tile, warmup, contexts)
         self._package = model if isinstance(model, Package) else open_model(model)
         given = resolve_threshold(resolve_budget(threshold, self._package), others, "Detector")
         if given is None:
             given = _operating_point(self._package)
         self._threshold = given
         if isinstance(engine, str):
-            running, self._info = open_engine(
-                engine, self._package, device=device, precision=precision, threads=threads
-            )
-        elif (device, precision, threads) == ("auto", "auto", None):
-            running, self._info = engine, engine.info
+            opened = [
+                open_engine(engine, self._package, device=device, precision=precision, threads=threads)
+                for _ in range(contexts)
+            ]
+            running, self._info = [one for one, _ in opened], opened[0][1]
+        elif (device, precision, threads, contexts) == ("auto", "auto", None, 1):
+            running, self._info = [engine], engine.info
         else:
             raise InputError(
-                "device, precision and threads belong to engines by name; set up your own engine before"
+                "device, precision, threads and contexts belong to engines by name; set up your own engine before"
             )
         self._path = FramePath(
-            running, stride=self.manifest.stride, tiling=tile or Tiling(), max_targets=max_targets
+            Contexts(running), stride=self.manifest.stride, tiling=tile or Tiling(), max_targets=max_targets
         )
         if warmup is not False:
             height, width = (64, 64) if warmup is True else warmup
-            self.detect(np.zeros((max(height, SMALLEST), max(width, SMALLEST)), np.uint16))
+            shape = (max(height, SMALLEST), max(width, SMALLEST))
+            self.detect(np.zeros(shape, np.uint16))
+            if contexts > 1:
+                self._path.warm_up(shape)
 
     @property
     def manifest(self) -> Manifest:
@@ -241,11 +247,34 @@ class Detector:
             raise
         return Stream(self, source, settings, sinks, monitor=monitor, tracker=tracker)
 
-    def export(self, path: str | os.PathLike[str], *, format: str = "onnx") -> ExportReport:
-        """Write the whole detector as one file and check it. See `export.export_model`."""
+    def astream(self, source: Any, **options: Any) -> AsyncStream:
+        """`stream` for asyncio: an asynchronous iterator and context manager. The event loop is never blocked.
+
+        Args:
+            source: As in `stream`; opened when the first result is asked for, or at ``async with``.
+            options: Those of `stream`.
+
+        Example:
+            >>> async def follow(detector: Detector) -> None:                # doctest: +SKIP
+            ...     async with detector.astream("rtsp://camera/stream") as stream:
+            ...         async for found in stream:
+            ...             print(found.frame_id, len(found))
+        """
+        from pitviper.sdk.async_stream import AsyncStream
+
+        return AsyncStream(lambda: self.stream(source, **options))
+
+    def export(self, path: str | os.PathLike[str], **options: Any) -> ExportReport:
+        """Write the whole detector as one file, or with its network in 8 bits, and check it.
+
+        Args:
+            path: File or package to write.
+            options: ``format``, ``precision``, ``calibrate``, ``ranges``, ``verify`` and ``force`` of
+                `export.export_model`.
+        """
         from pitviper.sdk.export import export_model
 
-        return export_model(self, path, format=format)
+        return export_model(self, path, **options)
 
     def profile(
         self, shape: tuple[int, int] = (512, 640), *, seconds: float = 5.0, dtype: Any = np.uint16
@@ -288,40 +317,13 @@ class Detector:
         """`detect` for `Stream`: ``values`` are what the stream knows of the frame (its index, time, ...)."""
         return self._path.one(self._checked(frame), threshold, **values)
 
-    def _detect_together(self, asked: Sequence[dict[str, Any]]) -> list[Detections | InputError]:
-        """`_detect_streamed` for several frames at once; a frame that cannot be used gives its error."""
-        try:
-            found = self._path.many([self._checked(one["frame"]) for one in asked], asked[0]["threshold"])
-        except InputError:
-            return [self._streamed_or_error(one) for one in asked]
-        return [_placed(result, **one) for result, one in zip(found, asked, strict=True)]
 
-    def _streamed_or_error(self, asked: dict[str, Any]) -> Detections | InputError:
-        try:
-            return self._detect_streamed(**asked)
-        except InputError as error:
-            return error
-
-
-def _placed(
-    found: Detections,
-    *,
-    time: FrameTime | None,
-    wait_ms: float,
-    host_ns: int | None,
-    frame_id: int,
-    name: str | None,
-    **_: Any,
-) -> Detections:
-    """A result of a batch with what the stream knows of its frame."""
-    age_ms = None if host_ns is None else (monotonic_ns() - host_ns) / 1e6
-    timing = replace(found.timing, wait_ms=wait_ms, age_ms=age_ms)
-    return replace(found, time=time, timing=timing, frame_id=frame_id, name=name)
-
-
-def _check_settings(max_targets: object, threads: object, tile: object, warmup: object) -> None:
-    if not _positive(max_targets):
-        raise InputError(f"max_targets must be a whole number of at least 1, got {max_targets!r}")
+def _check_settings(
+    max_targets: object, threads: object, tile: object, warmup: object, contexts: object
+) -> None:
+    for name, value in (("max_targets", max_targets), ("contexts", contexts)):
+        if not _positive(value):
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
     if threads is not None and not _positive(threads):
         raise InputError(
             f"threads must be a whole number of at least 1, or None for the runtime's choice, got {threads!r}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way of a frame through the detector: standardise, network, extract targets; each stage timed.
 
-Many threads may go through one path at once. The stages around the network share nothing that changes; the
-network runs under a lock, one call at a time.
+Many threads may go through one path at once. The stages around the network share nothing that changes; each context
+of the network runs under a lock, one call at a time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitviper.kernels import Targets, extract_targets, standardise
+from pitviper.sdk.contexts import Contexts
 from pitviper.sdk.detections import Detections, Timing
-from pitviper.sdk.engines import Engine
 from pitviper.sdk.errors import EngineError, InputError
 from pitviper.sdk.frames import CheckedFrame
 from pitviper.sdk.maps import ProbabilityMap
@@ -29,23 +29,21 @@ _LARGEST_BATCH = 8
 
 
 class FramePath:
-    """Runs checked frames through one engine.
+    """Runs checked frames through the network.
 
     Args:
-        engine: Runs the network.
+        contexts: Run the network.
         stride: Multiple that the sides of the network's input must have.
         tiling: When and how large frames are cut.
         max_targets: Most targets of one frame.
     """
 
-    def __init__(self, engine: Engine, *, stride: int, tiling: Tiling, max_targets: int) -> None:
-        self._engine = engine
+    def __init__(self, contexts: Contexts, *, stride: int, tiling: Tiling, max_targets: int) -> None:
+        self._contexts = contexts
         self._stride = stride
         self._tiling = tiling
         self._max_targets = max_targets
-        self._lock = threading.Lock()
         self._local = threading.local()
-        self._closed = False
 
     def one(
         self,
@@ -161,11 +159,13 @@ class FramePath:
             )
         return found
 
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Run every context once on an empty frame of ``shape`` (H, W)."""
+        height, width = (self._padded(side) for side in shape)
+        self._contexts.run_each(np.zeros((1, 1, height, width), np.float32))
+
     def _run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._lock:
-            if self._closed:
-                raise EngineError("the detector is closed; make a new one, or call it inside its `with`")
-            probability = self._engine.run(frames)
+        probability = self._contexts.run(frames)
         if probability.shape != frames.shape or probability.dtype != np.float32:
             raise EngineError(
                 f"the engine returned {probability.dtype} {list(probability.shape)}, "
@@ -192,10 +192,8 @@ class FramePath:
         return buffer
 
     def close(self) -> None:
-        """Close the engine after the call that is running. Calling it twice is fine."""
-        with self._lock:
-            self._closed = True
-            self._engine.close()
+        """Close the network after the calls that are running. Calling it twice is fine."""
+        self._contexts.close()
 
 
 def _detections(targets: Targets, shape: tuple[int, int], **values: Any) -> Detections:

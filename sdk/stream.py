@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from pitviper.sdk.batches import detect_together
 from pitviper.sdk.continuity import Continuity
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SdkError
@@ -194,7 +195,7 @@ class Stream:
         limit = self._settings.plan(self.mode).depth
         while len(batch) < limit and (more := self._feed.take_ready()) is not None:
             batch.append(_Work(*more, 0.0))
-        for work, found in zip(batch, self._detector._detect_together(self._asked(batch)), strict=True):
+        for work, found in zip(batch, detect_together(self._detector, self._asked(batch)), strict=True):
             work.found = found
         self._ready.extend(batch[1:])
         return batch[0]
@@ -250,6 +251,10 @@ class Stream:
         """
         self._stop = "now" if not drain or self._stop == "now" else "drain"
         self._feed.stop()
+
+    def take_back(self) -> None:
+        """The last result was never handed out to anyone: count its frame as ``closed`` and not as processed."""
+        self._ledger.take_back("closed")
 
     def close(self) -> None:
         """Close the source and the sinks. Twice is fine.

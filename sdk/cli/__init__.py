@@ -16,14 +16,28 @@ import sys
 from collections.abc import Sequence
 
 from pitviper import __version__
-from pitviper.sdk.cli import bench, calibrate, demo, detect, doctor, evaluate, exits, export, logs, models
+from pitviper.sdk.cli import (
+    bench,
+    calibrate,
+    demo,
+    detect,
+    doctor,
+    evaluate,
+    exits,
+    export,
+    logs,
+    models,
+    profile,
+    replay,
+    sources,
+)
 from pitviper.sdk.cli.signals import Interrupts
 from pitviper.sdk.errors import SdkError
 
 __all__ = ["build_parser", "main"]
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (detect, evaluate, calibrate, export, models, doctor, bench, demo)
+_COMMANDS = (detect, sources, replay, evaluate, calibrate, export, models, doctor, bench, profile, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(args)
         except BaseException as error:
             # An interrupted import may well come out as an ImportError.
-            if not isinstance(error, KeyboardInterrupt) and interrupts.received is None:
+            if not isinstance(error, KeyboardInterrupt) and not interrupts.lost:
                 raise
             print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
             return exits.TERMINATED if interrupts.received == signal.SIGTERM else exits.INTERRUPTED

@@ -69,9 +69,14 @@ class Interrupts:
         # Not through sys.stderr: the handler may have interrupted a write to it.
         os.write(2, _DRAINING)
 
+    @property
+    def lost(self) -> bool:
+        """Whether a signal came that should have ended the command; true also while its exception is on its way."""
+        return self.received is not None and not self._drained
+
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal came, and the one that it raised was lost on its way."""
-        if self.received is not None and not self._drained:
+        if self.lost:
             raise KeyboardInterrupt
 
     @contextmanager

@@ -259,20 +259,20 @@ def test_the_score_map_is_let_go_and_the_mask_stays(detector: sdk.Detector, fram
 
 def test_memory_is_flat(detector: sdk.Detector, plant: Callable[..., Any]) -> None:
     image = plant((64, 64), {(20, 20): 2})
-    stream = detector.stream(ListSource(image for _ in range(1700)))
+    stream = detector.stream(ListSource(image for _ in range(650)))
     ids = []
     levels = []
     tracemalloc.start()
     try:
         for item in stream:
             ids.append(item.frame_id)
-            if item.frame_id in (500, 1600):
+            if item.frame_id in (200, 600):
                 levels.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert ids == list(range(1700))
-    # The list of 1,100 numbers takes 45 kB; one forgotten map a frame would take 18 MB, one forgotten result 1 MB.
-    assert levels[1] - levels[0] < 150_000
+    assert ids == list(range(650))
+    # The list of 400 numbers takes 16 kB; one forgotten map a frame would take 6.5 MB, one forgotten result 350 kB.
+    assert levels[1] - levels[0] < 80_000
 
 
 def test_the_window_of_times_does_not_grow() -> None:
