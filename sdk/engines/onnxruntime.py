@@ -35,7 +35,9 @@ def _version() -> str | None:
         return None
 
 
-def cpu_session(content: bytes, name: str, *, threads: int | None = None) -> Any:
+def cpu_session(
+    content: bytes, name: str, *, threads: int | None = None, profile_to: str | None = None
+) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU.
 
     Its threads sleep between frames. ONNX Runtime lets them spin by default, which makes a lone network some
@@ -45,6 +47,7 @@ def cpu_session(content: bytes, name: str, *, threads: int | None = None) -> Any
         content: The ONNX model.
         name: What errors call it.
         threads: Threads inside one operator; None leaves the choice to ONNX Runtime (the physical cores).
+        profile_to: Begin of the path of a file with a time for each operator; None writes none.
 
     Raises:
         EngineUnavailable: ONNX Runtime is missing.
@@ -59,6 +62,9 @@ def cpu_session(content: bytes, name: str, *, threads: int | None = None) -> Any
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
+    if profile_to is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_to
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -69,7 +69,12 @@ def load_openvino() -> ModuleType:
 
 
 def compile_on_cpu(
-    content: bytes, name: str, *, precision: str = "fp32", threads: int | None = None, profiling: bool = False
+    content: bytes,
+    name: str,
+    *,
+    precision: str = "fp32",
+    threads: int | None = None,
+    profiled_shape: tuple[int, ...] | None = None,
 ) -> Any:
     """An ``openvino.CompiledModel`` of the CPU plugin, set up for one frame at a time.
 
@@ -80,13 +85,37 @@ def compile_on_cpu(
         name: What errors call it.
         precision: One of `PRECISIONS`; what it really runs in is for the caller to read back.
         threads: Threads of the plugin; None leaves the choice to it (the physical cores).
-        profiling: Have it keep a time per layer.
+        profiled_shape: Compile for inputs of this shape only, and keep a time for each layer.
 
     Raises:
         EngineUnavailable: OpenVINO is missing.
         EngineError: OpenVINO does not accept the model.
     """
     core = load_openvino().Core()
+    try:
+        model = core.read_model(content)
+        if profiled_shape is not None:
+            model.reshape(list(profiled_shape))
+        return _compiled(core, model, precision, threads, profiling=profiled_shape is not None)
+    except Exception as error:
+        # OpenVINO raises RuntimeError, but its bindings raise their own types for arguments.
+        raise EngineError(f"{name}: OpenVINO refuses it: {error}") from error
+
+
+def compile_product(side: int, *, precision: str, threads: int | None) -> Any:
+    """An ``openvino.CompiledModel`` of a product of two square matrices, to find out how fast arithmetic is."""
+    openvino = load_openvino()
+    operators: Any = importlib.import_module("openvino.opset13")
+    given = operators.parameter([side, side], np.float32)
+    product = operators.matmul(
+        given, operators.constant(np.full((side, side), 0.5, np.float32)), False, False
+    )
+    return _compiled(
+        openvino.Core(), openvino.Model([product], [given], "product"), precision, threads, profiling=False
+    )
+
+
+def _compiled(core: Any, model: Any, precision: str, threads: int | None, *, profiling: bool) -> Any:
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -95,11 +124,7 @@ def compile_on_cpu(
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    try:
-        return core.compile_model(core.read_model(content), "CPU", settings)
-    except Exception as error:
-        # OpenVINO raises RuntimeError, but its bindings raise their own types for arguments.
-        raise EngineError(f"{name}: OpenVINO refuses it: {error}") from error
+    return core.compile_model(model, "CPU", settings)
 
 
 def _capabilities() -> list[str]:
@@ -115,7 +140,6 @@ class OpenVinoEngine:
         device: ``auto`` or ``cpu``.
         precision: One of `PRECISIONS`: ``bf16`` where the processor has it, ``int8`` for a package with such a network.
         threads: Threads of the plugin; None leaves the choice to it (the physical cores).
-        profiling: Have the plugin keep a time per layer, for `layer_times`; costs some microseconds a layer.
 
     Raises:
         EngineUnavailable: OpenVINO is missing, or the device or precision cannot be had here.
@@ -129,7 +153,6 @@ class OpenVinoEngine:
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
-        profiling: bool = False,
     ) -> None:
         require_cpu(NAME, device)
         name = network_file(package, precision)
@@ -143,7 +166,6 @@ class OpenVinoEngine:
             f"{package.path}/{name}",
             precision=precision,
             threads=threads,
-            profiling=profiling,
         )
         running = _precision_that_runs(compiled)
         if running != precision:
@@ -170,16 +192,6 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO failed on frames {list(frames.shape)}: {error}") from error
         probability: NDArray[np.float32] = found[0]
         return probability
-
-    def layer_times(self) -> list[tuple[str, str, str, float]]:
-        """Layers of the last run in their order: name, type, kernel and milliseconds. Needs ``profiling=True``."""
-        if self._request is None:
-            raise EngineError("the engine is closed; make a new Detector")
-        return [
-            (entry.node_name, entry.node_type, entry.exec_type, entry.real_time.total_seconds() * 1e3)
-            for entry in self._request.get_profiling_info()
-            if entry.status == entry.Status.EXECUTED
-        ]
 
     def close(self) -> None:
         """Let go of the network."""

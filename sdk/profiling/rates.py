@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine can do at most, by a short probe: bytes to and from memory, and arithmetic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+__all__ = ["Rates", "measure_rates"]
+
+_COPY_BYTES: Final = 128 * 2**20
+"""Of both arrays together, beyond the last cache of most processors of this field."""
+_SIDE: Final = 1024
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Bandwidth in 10^9 bytes and arithmetic in 10^9 operations a second, and where the numbers are from."""
+
+    gigabytes_per_s: float
+    gigaoperations_per_s: float
+    how: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, safe for JSON."""
+        return dict(vars(self))
+
+
+def measure_rates(
+    threads: int | None = None, *, precision: str = "fp32", engine: str = "onnxruntime"
+) -> Rates:
+    """The best of five tries of each probe; takes about half a second.
+
+    Memory: a copy between two arrays of 64 MiB, a part for each thread; a read and a write each count once.
+    Arithmetic: a product of two 1024 x 1024 matrices in OpenVINO in the engine's precision where that is the engine,
+    and else in NumPy in float32, whose library chooses its threads itself.
+
+    Args:
+        threads: Threads of the copy and of OpenVINO; None: 1 and its own choice.
+        precision: Of the matrix product, where OpenVINO runs it: ``fp32`` or ``bf16``.
+        engine: Whose layers the rates are for.
+    """
+    memory = _bandwidth(threads or 1)
+    if engine == "openvino" and precision in ("fp32", "bf16"):
+        arithmetic, told = _openvino_rate(threads, precision), f"OpenVINO in {precision}"
+    else:
+        arithmetic, told = _numpy_rate(), "NumPy in float32"
+    how = f"measured: copy of 64 MiB in {threads or 1} thread(s); product of 1024x1024 matrices by {told}"
+    return Rates(memory, arithmetic, how)
+
+
+def _bandwidth(threads: int) -> float:
+    count = _COPY_BYTES // 16 // threads
+    pairs = [(np.ones(count), np.zeros(count)) for _ in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        seconds = _best(lambda: list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs)))
+    return 16 * count * threads / seconds / 1e9
+
+
+def _numpy_rate() -> float:
+    one, two = (np.full((_SIDE, _SIDE), 0.5, np.float32) for _ in range(2))
+    out = np.empty_like(one)
+    return 2 * _SIDE**3 / _best(lambda: np.matmul(one, two, out=out)) / 1e9
+
+
+def _openvino_rate(threads: int | None, precision: str) -> float:
+    from pitviper.sdk.engines.openvino import compile_product
+
+    request = compile_product(_SIDE, precision=precision, threads=threads).create_infer_request()
+    given = np.full((_SIDE, _SIDE), 0.5, np.float32)
+    return 2 * _SIDE**3 / _best(lambda: request.infer([given], share_inputs=True, share_outputs=True)) / 1e9
+
+
+def _best(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_TRIES):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return min(times)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers under the roof that memory and arithmetic put over them. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pitviper.kernels.cost import Cost
+from pitviper.sdk.errors import MissingExtra, SinkError
+
+__all__ = ["Point", "draw_roofline"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One layer or launch: what it needs, and the milliseconds that it took."""
+
+    name: str
+    cost: Cost
+    ms: float
+
+
+def draw_roofline(
+    path: Path, points: Sequence[Point], *, gigabytes_per_s: float, gigaoperations_per_s: float, title: str
+) -> None:
+    """Write a picture of operations a second over operations a byte, both axes logarithmic.
+
+    Args:
+        path: File to write; its suffix says the format.
+        points: Those without arithmetic are left out: they have no place on these axes.
+        gigabytes_per_s: Slope of the roof.
+        gigaoperations_per_s: Its height.
+        title: Device and conditions.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        SinkError: The file cannot be written.
+    """
+    try:
+        # Figure without pyplot: nothing global is set, and no window system is looked for.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra(f"a roofline needs matplotlib ({error}); pip install 'pitviper[viz]'") from error
+    shown = [point for point in points if point.cost.operations and point.ms > 0]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    intensities = [point.cost.intensity for point in shown]
+    ridge = gigaoperations_per_s / gigabytes_per_s
+    low, high = min([*intensities, ridge]) / 2, max([*intensities, ridge]) * 4
+    axes.loglog(
+        [low, ridge, high],
+        [low * gigabytes_per_s, gigaoperations_per_s, gigaoperations_per_s],
+        color="black",
+        label=f"{gigabytes_per_s:.4g} GB/s, {gigaoperations_per_s:.0f} Gop/s",
+    )
+    rates = [point.cost.operations / point.ms / 1e6 for point in shown]
+    total = sum(point.ms for point in shown) or 1.0
+    sizes = [20 + 600 * point.ms / total for point in shown]
+    axes.scatter(intensities, rates, s=sizes, alpha=0.6)
+    for point, rate in sorted(zip(shown, rates, strict=True), key=lambda each: -each[0].ms)[:5]:
+        axes.annotate(
+            point.name, (point.cost.intensity, rate), fontsize=7, textcoords="offset points", xytext=(6, -8)
+        )
+    axes.set(xlabel="operations a byte", ylabel="10^9 operations a second", title=title)
+    axes.grid(True, which="both", alpha=0.2)
+    axes.legend(loc="lower right")
+    try:
+        figure.savefig(path, dpi=130)
+    except (OSError, ValueError) as error:
+        raise SinkError(f"{path} cannot be written: {error}") from error
