@@ -134,7 +134,8 @@ std::vector<char> read_file(const char* path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const std::streamoff bytes = file ? static_cast<std::streamoff>(file.tellg()) : -1;
   if (bytes < 0) throw Error(PV_PLAN, std::string(path) + " cannot be read");
-  if (static_cast<std::size_t>(bytes) > kMostPlanBytes) throw Error(PV_PLAN, std::string(path) + " is too large for a plan");
+  if (static_cast<std::size_t>(bytes) > kMostPlanBytes)
+    throw Error(PV_PLAN, std::string(path) + " is too large for a plan");
   std::vector<char> content(static_cast<std::size_t>(bytes));
   file.seekg(0);
   if (!file.read(content.data(), bytes)) throw Error(PV_PLAN, std::string(path) + " cannot be read");
@@ -148,13 +149,18 @@ std::unique_ptr<pitviper::Device> pitviper::open_device(const std::string& name,
   if (name == "host") return open_host(half, memory);
   if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&
       name.find_first_not_of("0123456789", 5) == std::string::npos) {
-#ifdef PITVIPER_CUDA
+#ifdef PITVIPER_CUDA_ARCHITECTURES
     return open_cuda(std::atoi(name.c_str() + 5), half);
 #else
     throw Error(PV_DEVICE, "device " + name + " cannot be had: this library was built without nvcc");
 #endif
   }
   throw Error(PV_ARGUMENT, "there is no device '" + name + "'; there are cpu, host and cuda:0, cuda:1, ...");
+}
+
+pv_status pitviper::network(pv_detector detector, const float* standardised, int height, int width,
+                            float* probability) {
+  return with(detector, [&](Runtime& runtime) { runtime.network(standardised, height, width, probability); });
 }
 
 extern "C" {

@@ -62,8 +62,8 @@ PITVIPER_INLINE void convolve(const float* const* rows, int kernel, int stride, 
   }
 }
 
-PITVIPER_CLONES void convolve_rows(const float* const* rows, int kernel, int stride, int width, int inputs,
-                                   int outputs, const float* weight, const float* bias, float* results) {
+PITVIPER_CLONES void convolve_rows(const float* const* rows, int kernel, int stride, int width, int inputs, int outputs,
+                                   const float* weight, const float* bias, float* results) {
   if (kernel == 3) return convolve(rows, 3, stride, width, inputs, outputs, weight, bias, results);
   convolve(rows, 1, stride, width, inputs, outputs, weight, bias, results);
 }
@@ -154,9 +154,9 @@ void write_logits(const ConvBlockArgs& args, int y, int width, const float* valu
       float logit = head.bias[output] + product(values + static_cast<std::ptrdiff_t>(x) * args.out_channels,
                                                 head.weight + output * args.out_channels, args.out_channels);
       if (coarse != nullptr) {
-        logit += product(coarse + static_cast<std::ptrdiff_t>(column / 2) * head.coarse_channels,
-                         head.coarse_weight + (2 * (row % 2) + column % 2) * head.coarse_channels,
-                         head.coarse_channels);
+        logit +=
+            product(coarse + static_cast<std::ptrdiff_t>(column / 2) * head.coarse_channels,
+                    head.coarse_weight + (2 * (row % 2) + column % 2) * head.coarse_channels, head.coarse_channels);
       }
       head.logits[static_cast<std::ptrdiff_t>(row) * full + column] = logit;
     }
@@ -170,7 +170,8 @@ void write_doubled(const ConvBlockArgs& args, int y, const float* values) {
     const std::ptrdiff_t at = (2 * static_cast<std::ptrdiff_t>(y) + phase) * row_size;
     float* const target = static_cast<float*>(args.output) + at;
     for (int x = 0; x < 2 * args.width; ++x) {
-      std::memcpy(target + x * channels, values + (x / 2) * channels, sizeof(float) * static_cast<std::size_t>(channels));
+      std::memcpy(target + x * channels, values + (x / 2) * channels,
+                  sizeof(float) * static_cast<std::size_t>(channels));
     }
     finish(target, args.residual == nullptr ? nullptr : static_cast<const float*>(args.residual) + at, row_size,
            args.relu != 0);
@@ -189,9 +190,9 @@ void arrange_weights(const float* weight, int out_channels, int in_channels, int
 }
 
 std::size_t scratch_floats(const ConvBlockArgs& args) {
-  const std::size_t low = args.merge.mode == Merge::kNone
-                              ? 0
-                              : row_floats(args.width, args.in_channels) + row_floats(args.width, args.merge.low_channels);
+  const std::size_t low = args.merge.mode == Merge::kNone ? 0
+                                                          : row_floats(args.width, args.in_channels) +
+                                                                row_floats(args.width, args.merge.low_channels);
   return Ring::floats(args.width, args.in_channels) + row_floats(args.width, args.out_channels) + low;
 }
 
@@ -201,7 +202,8 @@ std::size_t scratch_floats(const ResidualBlockArgs& args) {
 
 void run(const ConvBlockArgs& args, float* scratch) {
   const int border = args.kernel / 2;
-  const int height = (args.height + args.stride - 1) / args.stride, width = (args.width + args.stride - 1) / args.stride;
+  const int height = (args.height + args.stride - 1) / args.stride,
+            width = (args.width + args.stride - 1) / args.stride;
   Ring ring(scratch, args.width, args.in_channels);
   float* const results = scratch + Ring::floats(args.width, args.in_channels);
   float* const raised = results + row_floats(args.width, args.out_channels);

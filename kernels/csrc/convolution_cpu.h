@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The convolutions of a plan on a CPU's vector registers, float32: the same arguments as the kernels in conv_block.h and
-// residual_block.h, but weights in the order [tap][in][out] (arrange_weights), and memory for a few rows from outside.
+// The convolutions of a plan on a CPU's vector registers, float32: the same arguments as the kernels in conv_block.h
+// and residual_block.h, but weights in the order [tap][in][out] (arrange_weights), and memory for a few rows from
+// outside.
 #pragma once
 #include "residual_block.h"
 

@@ -40,6 +40,13 @@ struct GivenFrame {
   void* stream;
 };
 
+// Memory that belongs to one of the frames in flight.
+struct SlotMemory {
+  void* frame = nullptr;    // of the device, for the raw frame; null where frames are not copied
+  void* staging = nullptr;  // that host and device read, as large; null likewise
+  void* records = nullptr;  // that host and device read
+};
+
 // Not safe for use by several threads at once. Functions throw Error(PV_DEVICE) or Error(PV_MEMORY).
 class Device {
  public:
@@ -57,19 +64,19 @@ class Device {
   virtual void pack(const float* weight, int out_channels, int in_channels, int kernel, void* packed) const = 0;
   // Bytes of Program::scratch.
   virtual std::size_t scratch_bytes(const Program& program) const = 0;
-  // Whether frames are copied to memory of the device first, in a buffer for each slot.
+  // Whether frames are copied to memory of the device first.
   virtual bool copies_frames() const = 0;
 
-  // Begins a frame; the program's records go to `records`. frame_memory is this slot's, when frames are copied.
-  virtual void submit(int slot, const GivenFrame& frame, Program& program, void* frame_memory, void* records) = 0;
+  // The program was made for another shape. moved: some of its addresses were given back.
+  virtual void prepared(bool moved) = 0;
+  // Begins a frame.
+  virtual void submit(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) = 0;
   // Whether the slot's frame is finished; blocks until it is when wait is set.
   virtual bool finished(int slot, bool wait) = 0;
   // Runs the convolutions alone on one standardised frame in host memory, and waits.
-  virtual void network(Program& program, const float* standardised, float* probability) = 0;
-  // The map of the last frame, rows of `width` values, after it has finished.
-  virtual void probability(const Program& program, int height, int width, float* to) = 0;
-  // Addresses of a program have changed, or its buffers: what was recorded for them is void.
-  virtual void forget() = 0;
+  virtual void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) = 0;
+  // The map of the last frame, after it has finished.
+  virtual void probability(const Program& program, const SlotMemory& memory, float* to) = 0;
 };
 
 using Allocate = void* (*)(std::size_t bytes, void* context);

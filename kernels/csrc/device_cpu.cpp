@@ -21,12 +21,12 @@ void HostDevice::release(void* memory, bool) noexcept { memory_.release(memory, 
 
 void HostDevice::upload(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 
-void HostDevice::submit(int, const GivenFrame& frame, Program& program, void*, void* records) {
+void HostDevice::submit(int, const GivenFrame& frame, Program& program, const SlotMemory& memory) {
   if (frame.place == PV_GPU) throw Error(PV_DEVICE, "the frame lies on a GPU, this detector runs on the " + name());
   program.standardise.frames = program.extract.frames = frame.data;
   program.standardise.type = program.extract.frame_type = frame.type;
   program.standardise.row_bytes = program.extract.frame_row_bytes = frame.row_bytes;
-  program.extract.output = records;
+  program.extract.output = memory.records;
   standardise(program.standardise);
   for (const Program::Launch& launch : program.launches) convolve(launch, program.scratch);
   extract(program.extract);
@@ -34,21 +34,22 @@ void HostDevice::submit(int, const GivenFrame& frame, Program& program, void*, v
 
 bool HostDevice::finished(int, bool) { return true; }
 
-void HostDevice::network(Program& program, const float* standardised, float* probability) {
+void HostDevice::network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) {
   const StandardiseArgs& shape = program.standardise;
-  const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width);
-  std::memcpy(shape.output, standardised, bytes);
+  std::memcpy(shape.output, standardised,
+              sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width));
   for (Program::Launch launch : program.launches) {
     launch.conv.frame_dtype = launch.block.frame_dtype = Dtype::kFloat32;
     convolve(launch, program.scratch);
   }
-  this->probability(program, shape.height, shape.width, probability);
+  this->probability(program, memory, probability);
 }
 
-void HostDevice::probability(const Program& program, int height, int width, float* to) {
-  const char* row = static_cast<const char*>(program.extract.map);
-  for (int y = 0; y < height; ++y, row += program.extract.row_bytes) {
-    for (int x = 0; x < width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
+void HostDevice::probability(const Program& program, const SlotMemory&, float* to) {
+  const ExtractTargetsArgs& args = program.extract;
+  const char* row = static_cast<const char*>(args.map);
+  for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
+    for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
   }
 }
 
@@ -99,15 +100,16 @@ class CpuDevice final : public HostDevice {
         for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
       }
       const Frame frame{args.frames, args.frame_type, args.height, args.width, args.frame_row_bytes};
-      const TargetTable table =
-          extract_targets({map.data(), args.height, args.width, args.width * 4}, frame, args.threshold, args.capacity, args.rule);
+      const TargetTable table = extract_targets({map.data(), args.height, args.width, args.width * 4}, frame,
+                                                args.threshold, args.capacity, args.rule);
       header.invalid = static_cast<std::int32_t>(table.nonfinite);
       header.total = static_cast<std::int32_t>(table.total);
       header.count = static_cast<std::int32_t>(table.area.size());
       TargetRecord* record = reinterpret_cast<TargetRecord*>(static_cast<char*>(args.output) + sizeof(header));
       for (std::size_t i = 0; i < table.area.size(); ++i) {
         const float* const box = table.xyxy.data() + 4 * i;
-        *record++ = {table.xy[2 * i], table.xy[2 * i + 1], int(box[0]), int(box[1]), int(box[2]), int(box[3]), table.area[i], table.peak[i], table.mean[i], table.snr[i]};
+        *record++ = {table.xy[2 * i], table.xy[2 * i + 1], int(box[0]),   int(box[1]),   int(box[2]),
+                     int(box[3]),     table.area[i],       table.peak[i], table.mean[i], table.snr[i]};
       }
     }
     std::memcpy(args.output, &header, sizeof(header));

@@ -14,11 +14,11 @@ class HostDevice : public Device {
   void release(void* memory, bool host_reads) noexcept override;
   void upload(void* to, const void* from, std::size_t bytes) override;
   bool copies_frames() const override { return false; }
-  void submit(int slot, const GivenFrame& frame, Program& program, void* frame_memory, void* records) override;
+  void prepared(bool) override {}
+  void submit(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) override;
   bool finished(int slot, bool wait) override;
-  void network(Program& program, const float* standardised, float* probability) override;
-  void probability(const Program& program, int height, int width, float* to) override;
-  void forget() override {}
+  void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) override;
+  void probability(const Program& program, const SlotMemory& memory, float* to) override;
 
  protected:
   virtual void standardise(const StandardiseArgs& args) = 0;

@@ -67,7 +67,8 @@ typedef struct pv_options {
   int half;           /* 1: maps and weights in fp16 (default on a GPU), 0: fp32, -1: the device's default */
   double threshold;   /* probability that a pixel has to exceed; negative: the model's operating point */
   int max_targets;    /* of one frame, those with the highest peaks; 1 to 65535, 0: 256 */
-  /* Where host memory for maps and weights comes from; both or none. allocate returns 64-byte aligned memory or NULL. */
+  /* Where host memory for maps and weights comes from; both or none. allocate returns 64-byte aligned memory or NULL.
+   */
   void* (*allocate)(size_t bytes, void* context);
   void (*release)(void* memory, void* context);
   void* context;
@@ -110,9 +111,9 @@ typedef struct pv_info {
   char model[64];
   char architecture[64];
   char device[96];
-  int stride;     /* frames are padded to multiples of it, inside */
-  int half;       /* 1 where maps are fp16 */
-  int launches;   /* kernels of one frame */
+  int stride;   /* frames are padded to multiples of it, inside */
+  int half;     /* 1 where maps are fp16 */
+  int launches; /* kernels of one frame */
   double threshold;
   uint64_t allocations; /* blocks that this detector has asked for since pv_open, on host and device */
   uint64_t bytes;       /* of the blocks that it holds */
@@ -126,7 +127,8 @@ PV_API const char* pv_last_error(void);
 PV_API pv_status pv_open(const char* path, const pv_options* options, pv_detector* detector);
 PV_API pv_status pv_open_memory(const void* plan, size_t bytes, const pv_options* options, pv_detector* detector);
 
-/* Allocates for frames of this shape, so that the first one is no slower than the others. Waits for frames in flight. */
+/* Allocates for frames of this shape, so that the first one is no slower than the others. Waits for frames in flight.
+ */
 PV_API pv_status pv_prepare(pv_detector detector, int height, int width);
 
 /* Begins a frame. Up to two may be in flight; a CPU finishes it before returning. */
@@ -136,7 +138,8 @@ PV_API pv_status pv_submit(pv_detector detector, const pv_frame* frame);
  * finished. PV_FRAME and PV_NETWORK end the frame as well. */
 PV_API pv_status pv_poll(pv_detector detector, int wait, pv_target* targets, int capacity, pv_result* result);
 
-/* The probability of every pixel of the frame polled last, float[height * width]. PV_EMPTY once another was submitted. */
+/* The probability of every pixel of the frame polled last, float[height * width]. PV_EMPTY once another was submitted.
+ */
 PV_API pv_status pv_map(pv_detector detector, float* probability, size_t count);
 
 PV_API pv_status pv_set_threshold(pv_detector detector, double threshold);

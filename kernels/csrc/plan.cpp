@@ -189,9 +189,10 @@ class Checker {
     }
     if (launch.residual != -1) {
       require(launch.outputs == 0, "a head follows no sum");
-      require(plan_.channels_of(launch.residual) == launch.channels &&
-                  plan_.divisor_of(launch.residual) * launch.upsample == plan_.divisor_of(launch.source) * launch.stride,
-              "a map that is added has another shape");
+      require(
+          plan_.channels_of(launch.residual) == launch.channels &&
+              plan_.divisor_of(launch.residual) * launch.upsample == plan_.divisor_of(launch.source) * launch.stride,
+          "a map that is added has another shape");
     }
   }
 
@@ -236,8 +237,8 @@ void read_rules(Reader& reader, Plan& plan) {
   plan.standardise_rule.residual_weight = reader.take<double>();
   plan.standardise_rule.deviation_weight = reader.take<double>();
   plan.contrast_rule.mad_to_deviation = reader.take<double>();
-  for (int* field : {&plan.standardise_rule.box, &plan.contrast_rule.gap, &plan.contrast_rule.reach,
-                     &plan.contrast_rule.fewest}) {
+  for (int* field :
+       {&plan.standardise_rule.box, &plan.contrast_rule.gap, &plan.contrast_rule.reach, &plan.contrast_rule.fewest}) {
     *field = reader.take<std::int32_t>();
   }
   const StandardiseRule& scale = plan.standardise_rule;

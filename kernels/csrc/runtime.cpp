@@ -77,6 +77,7 @@ Runtime::Runtime(Plan plan, std::unique_ptr<Device> device, double threshold, in
   for (int slot = 0; slot < kSlots; ++slot) {
     statistics_[slot].attach(device_.get(), false, &allocations_);
     frames_[slot].attach(device_.get(), false, &allocations_);
+    staging_[slot].attach(device_.get(), true, &allocations_);
     records_[slot].attach(device_.get(), true, &allocations_);
     statistics_[slot].grow(sizeof(FrameStatistics));
     records_[slot].grow(extractor::output_bytes(max_targets));
@@ -127,7 +128,8 @@ void Runtime::load_weights() {
     launch.head_weight = static_cast<std::int64_t>(floats(launch.head_weight, launch.outputs * launch.channels));
     launch.head_bias = static_cast<std::int64_t>(floats(launch.head_bias, launch.outputs));
     if (launch.coarse == -1) continue;
-    launch.coarse_weight = static_cast<std::int64_t>(floats(launch.coarse_weight, 4 * plan_.channels_of(launch.coarse)));
+    launch.coarse_weight =
+        static_cast<std::int64_t>(floats(launch.coarse_weight, 4 * plan_.channels_of(launch.coarse)));
   }
   weights_.grow(packed.size());
   device_->upload(weights_.at(), packed.data(), packed.size());
@@ -218,11 +220,14 @@ void Runtime::build_program(int padded_height, int padded_width) {
   standardise.type = extract.frame_type = 'f';
   standardise.row_bytes = extract.frame_row_bytes = static_cast<std::ptrdiff_t>(sizeof(float)) * standardise.width;
   standardise.frame_bytes = extract.frame_bytes = standardise.row_bytes * standardise.height;
-  arena_.grow(static_cast<std::size_t>(plan_.arena) * (pixels / (stride * stride)) * bytes_of(device_->dtype()));
-  plane_.grow(pixels * sizeof(float));
-  logits_.grow(pixels * sizeof(float));
+  moved_ |=
+      arena_.grow(static_cast<std::size_t>(plan_.arena) * (pixels / (stride * stride)) * bytes_of(device_->dtype()));
+  moved_ |= plane_.grow(pixels * sizeof(float));
+  moved_ |= logits_.grow(pixels * sizeof(float));
   for (int slot = 0; slot < kSlots; ++slot) {
-    if (device_->copies_frames()) frames_[slot].grow(pixels * sizeof(float));
+    if (!device_->copies_frames()) continue;
+    moved_ |= frames_[slot].grow(pixels * sizeof(float));
+    moved_ |= staging_[slot].grow(pixels * sizeof(float));
   }
   standardise.output = plane_.at();
   extract.map = logits_.at();
@@ -231,7 +236,7 @@ void Runtime::build_program(int padded_height, int padded_width) {
   standardise.frames = extract.frames = plane_.at();  // stands in for the frame, so that the arguments are complete
   extract.output = records_[0].at();
   const std::size_t needed = std::max(standardiser::workspace_bytes(standardise), extractor::workspace_bytes(extract));
-  workspace_.grow(std::max(needed, kAlignment));
+  moved_ |= workspace_.grow(std::max(needed, kAlignment));
   standardise.workspace = extract.workspace = workspace_.at();
   standardise.workspace_bytes = extract.workspace_bytes = workspace_.bytes();
   const Maps maps(*this, padded_height, padded_width);
@@ -244,9 +249,10 @@ void Runtime::build_program(int padded_height, int padded_width) {
       connect_conv(plan_.launches[i], maps, launch.conv);
     }
   }
-  scratch_.grow(device_->scratch_bytes(program_));
+  moved_ |= scratch_.grow(device_->scratch_bytes(program_));
   program_.scratch = static_cast<float*>(scratch_.at());
-  device_->forget();
+  device_->prepared(moved_);
+  moved_ = false;
 }
 
 const void* Runtime::packed(std::int64_t at) const { return static_cast<const char*>(weights_.at()) + at; }
@@ -304,10 +310,12 @@ void Runtime::submit(const pv_frame& frame) {
   program_.extract.statistics = program_.standardise.statistics;
   program_.extract.threshold = threshold_;
   map_height_ = 0;
-  device_->submit(slot, given, program_, frames_[slot].at(), records_[slot].at());
+  device_->submit(slot, given, program_, memory_of(slot));
   flights_[slot] = {frame.id, frame.height, frame.width, true};
   ++begun_;
 }
+
+SlotMemory Runtime::memory_of(int slot) const { return {frames_[slot].at(), staging_[slot].at(), records_[slot].at()}; }
 
 void Runtime::drain() {
   for (int slot = 0; slot < kSlots; ++slot) {
@@ -341,8 +349,8 @@ pv_result Runtime::poll(bool wait, pv_target* targets, int capacity) {
   for (int i = 0; i < result.count; ++i, record += sizeof(TargetRecord)) {
     TargetRecord from;
     std::memcpy(&from, record, sizeof(from));
-    targets[i] = {from.x,    from.y,    from.left, from.top, from.right, from.bottom, from.area,
-                  from.peak, from.mean, from.snr};
+    targets[i] = {from.x,      from.y,    from.left, from.top,  from.right,
+                  from.bottom, from.area, from.peak, from.mean, from.snr};
   }
   if (begun_ == polled_ && flight.height == height_ && flight.width == width_) {
     map_height_ = flight.height;
@@ -357,7 +365,7 @@ void Runtime::map(float* probability, std::size_t count) {
   if (count != pixels) {
     throw Error(PV_ARGUMENT, "the map has " + std::to_string(pixels) + " values, room is for " + std::to_string(count));
   }
-  device_->probability(program_, map_height_, map_width_, probability);
+  device_->probability(program_, memory_of(0), probability);
 }
 
 void Runtime::network(const float* standardised, int height, int width, float* probability) {
@@ -367,7 +375,7 @@ void Runtime::network(const float* standardised, int height, int width, float* p
   }
   prepare(height, width);
   map_height_ = 0;
-  device_->network(program_, standardised, probability);
+  device_->network(program_, memory_of(0), standardised, probability);
 }
 
 void Runtime::set_threshold(double threshold) {
@@ -390,9 +398,10 @@ pv_info Runtime::describe() const {
   info.launches = static_cast<int>(plan_.launches.size());
   info.threshold = threshold_;
   info.allocations = allocations_;
-  for (const Buffer* buffer : {&weights_, &arena_, &plane_, &logits_, &workspace_, &scratch_}) info.bytes += buffer->bytes();
+  for (const Buffer* buffer : {&weights_, &arena_, &plane_, &logits_, &workspace_, &scratch_})
+    info.bytes += buffer->bytes();
   for (int slot = 0; slot < kSlots; ++slot) {
-    info.bytes += statistics_[slot].bytes() + frames_[slot].bytes() + records_[slot].bytes();
+    info.bytes += statistics_[slot].bytes() + frames_[slot].bytes() + staging_[slot].bytes() + records_[slot].bytes();
   }
   return info;
 }

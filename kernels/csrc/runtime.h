@@ -65,6 +65,7 @@ class Runtime {
   void connect_residual(const PlanLaunch& launch, const Maps& maps, ResidualBlockArgs& args) const;
   void connect_conv(const PlanLaunch& launch, const Maps& maps, ConvBlockArgs& args) const;
   void drain();
+  SlotMemory memory_of(int slot) const;
 
   Plan plan_;
   std::unique_ptr<Device> device_;
@@ -74,12 +75,17 @@ class Runtime {
   Program program_;
   int height_ = 0;  // that the program is made for; 0: none
   int width_ = 0;
-  Buffer weights_, arena_, plane_, logits_, workspace_, scratch_, statistics_[kSlots], frames_[kSlots], records_[kSlots];
+  Buffer weights_, arena_, plane_, logits_, workspace_, scratch_, statistics_[kSlots], frames_[kSlots];
+  Buffer staging_[kSlots], records_[kSlots];
+  bool moved_ = false;  // since the device was last told of a program
   Flight flights_[kSlots];
   std::uint64_t begun_ = 0;   // frames submitted
   std::uint64_t polled_ = 0;  // frames taken
   int map_height_ = 0;        // of the frame that pv_map gives; 0: none
   int map_width_ = 0;
 };
+
+// Runtime::network of an open detector, for code that standardises and extracts itself.
+pv_status network(pv_detector detector, const float* standardised, int height, int width, float* probability);
 
 }  // namespace pitviper

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// A CUDA device: every frame is a copy and one graph. No CUDA call allocates once a shape and type have been seen.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "conv_weights.h"
+#include "cuda_support.h"
+#include "device.h"
+#include "error.h"
+#include "extract_targets_source.h"
+
+#ifndef PITVIPER_CUDA_ARCHITECTURES
+#define PITVIPER_CUDA_ARCHITECTURES "unknown"
+#endif
+
+namespace pitviper {
+namespace {
+
+constexpr std::size_t kMostGraphs = 16;
+
+void require(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // so that the next call does not answer with this error
+  const pv_status code = error == cudaErrorMemoryAllocation ? PV_MEMORY : PV_DEVICE;
+  throw Error(code, std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+void require(const Status& status, const char* what) {
+  if (!status.ok()) throw Error(PV_DEVICE, std::string(what) + ": " + status.text);
+}
+
+// Makes a device current for a scope: the application's own choice comes back.
+class Current {
+ public:
+  explicit Current(int device) {
+    require(cudaGetDevice(&before_), "no CUDA device can be had");
+    require(cudaSetDevice(device), "the CUDA device cannot be had");
+  }
+  ~Current() { cudaSetDevice(before_); }
+
+ private:
+  int before_ = 0;
+};
+
+std::size_t sample_bytes(char type) { return type == 'B' ? 1 : type == 'f' ? 4 : 2; }
+
+// The launches of one shape, sample type, threshold and slot.
+struct Recorded {
+  int slot, height, width;
+  char type;
+  double threshold;
+  cudaGraphExec_t graph;
+};
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(int index, Dtype dtype) : index_(index), dtype_(dtype) {
+    const Current current(index_);
+    cudaDeviceProp properties;
+    require(cudaGetDeviceProperties(&properties, index_), "the CUDA device cannot be asked");
+    name_ = "cuda:" + std::to_string(index_) + " " + properties.name;
+    require(cudaStreamCreateWithFlags(&compute_, cudaStreamNonBlocking), "no CUDA stream can be had");
+    require(cudaStreamCreateWithFlags(&copy_, cudaStreamNonBlocking), "no CUDA stream can be had");
+    for (cudaEvent_t* event : {&given_, &copied_[0], &copied_[1], &done_[0], &done_[1]}) {
+      require(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "no CUDA event can be had");
+    }
+  }
+
+  ~CudaDevice() override {
+    cudaSetDevice(index_);
+    forget();
+    for (cudaEvent_t event : {given_, copied_[0], copied_[1], done_[0], done_[1]}) {
+      if (event != nullptr) cudaEventDestroy(event);
+    }
+    for (cudaStream_t stream : {compute_, copy_}) {
+      if (stream != nullptr) cudaStreamDestroy(stream);
+    }
+  }
+
+  std::string name() const override { return name_; }
+  Dtype dtype() const override { return dtype_; }
+  bool copies_frames() const override { return true; }
+  std::size_t scratch_bytes(const Program&) const override { return 0; }
+  std::size_t weight_bytes(int out_channels, int in_channels, int kernel) const override {
+    return packed_weight_count(out_channels, in_channels, kernel) * bytes_of(dtype_);
+  }
+  void pack(const float* weight, int out_channels, int in_channels, int kernel, void* packed) const override {
+    pack_weights(weight, out_channels, in_channels, kernel, dtype_, packed);
+  }
+
+  void* allocate(std::size_t bytes, bool host_reads) override {
+    const Current current(index_);
+    void* memory = nullptr;
+    const cudaError_t error =
+        host_reads ? cudaHostAlloc(&memory, bytes, cudaHostAllocMapped) : cudaMalloc(&memory, bytes);
+    require(error, host_reads ? "no pinned memory can be had" : "no memory of the GPU can be had");
+    return memory;
+  }
+
+  void release(void* memory, bool host_reads) noexcept override {
+    cudaSetDevice(index_);
+    if (host_reads) {
+      cudaFreeHost(memory);
+    } else {
+      cudaFree(memory);
+    }
+  }
+
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    const Current current(index_);
+    require(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "weights cannot be copied to the GPU");
+  }
+
+  void prepared(bool moved) override {
+    if (moved) forget();
+  }
+
+  void submit(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) override {
+    const Current current(index_);
+    bring(frame, memory);
+    require(cudaEventRecord(copied_[slot], copy_), "the frame's copy cannot be marked");
+    require(cudaStreamWaitEvent(compute_, copied_[slot], 0), "the frame's copy cannot be waited for");
+    const std::ptrdiff_t dense = static_cast<std::ptrdiff_t>(sample_bytes(frame.type)) * frame.width;
+    program.standardise.frames = program.extract.frames = memory.frame;
+    program.standardise.type = program.extract.frame_type = frame.type;
+    program.standardise.row_bytes = program.extract.frame_row_bytes = dense;
+    program.standardise.frame_bytes = program.extract.frame_bytes = dense * frame.height;
+    program.extract.output = memory.records;
+    require(cudaGraphLaunch(graph_of(slot, frame, program), compute_), "the frame's graph cannot be launched");
+    require(cudaEventRecord(done_[slot], compute_), "the frame's end cannot be marked");
+  }
+
+  bool finished(int slot, bool wait) override {
+    const Current current(index_);
+    const cudaError_t error = wait ? cudaEventSynchronize(done_[slot]) : cudaEventQuery(done_[slot]);
+    if (error == cudaErrorNotReady) return false;
+    require(error, "the frame failed on the GPU");
+    return true;
+  }
+
+  void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) override {
+    const Current current(index_);
+    const std::size_t bytes = sizeof(float) * pixels(program);
+    std::memcpy(memory.staging, standardised, bytes);
+    require(cudaMemcpyAsync(program.standardise.output, memory.staging, bytes, cudaMemcpyHostToDevice, compute_),
+            "the frame cannot be copied");
+    for (Program::Launch launch : program.launches) {
+      launch.conv.frame_dtype = launch.block.frame_dtype = Dtype::kFloat32;
+      convolve(launch);
+    }
+    this->probability(program, memory, probability);
+  }
+
+  void probability(const Program& program, const SlotMemory& memory, float* to) override {
+    const Current current(index_);
+    const ExtractTargetsArgs& args = program.extract;
+    require(
+        cudaMemcpyAsync(memory.staging, args.map, sizeof(float) * pixels(program), cudaMemcpyDeviceToHost, compute_),
+        "the map cannot be copied");
+    require(cudaStreamSynchronize(compute_), "the map cannot be copied");
+    const char* row = static_cast<const char*>(memory.staging);
+    for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
+      for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
+    }
+  }
+
+ private:
+  static std::size_t pixels(const Program& program) {
+    return static_cast<std::size_t>(program.standardise.out_height) *
+           static_cast<std::size_t>(program.standardise.out_width);
+  }
+
+  void forget() {
+    for (const Recorded& recorded : graphs_) cudaGraphExecDestroy(recorded.graph);
+    graphs_.clear();
+  }
+
+  // Queues the copy of a frame into the slot's memory.
+  void bring(const GivenFrame& frame, const SlotMemory& memory) {
+    const std::size_t dense = sample_bytes(frame.type) * static_cast<std::size_t>(frame.width);
+    const std::size_t rows = static_cast<std::size_t>(frame.height);
+    if (frame.stream != nullptr) {
+      require(cudaEventRecord(given_, static_cast<cudaStream_t>(frame.stream)),
+              "the frame's stream cannot be waited for; it must belong to this detector's device");
+      require(cudaStreamWaitEvent(copy_, given_, 0), "the frame's stream cannot be waited for");
+    }
+    if (frame.place == PV_GPU) check_owner(frame);
+    if (frame.place == PV_PAGEABLE || frame.row_bytes < 0) {
+      for (std::size_t y = 0; y < rows; ++y) {
+        std::memcpy(static_cast<char*>(memory.staging) + y * dense,
+                    static_cast<const char*>(frame.data) + static_cast<std::ptrdiff_t>(y) * frame.row_bytes, dense);
+      }
+      require(cudaMemcpyAsync(memory.frame, memory.staging, dense * rows, cudaMemcpyHostToDevice, copy_),
+              "the frame cannot be copied");
+      return;
+    }
+    require(cudaMemcpy2DAsync(memory.frame, dense, frame.data, static_cast<std::size_t>(frame.row_bytes), dense, rows,
+                              cudaMemcpyDefault, copy_),
+            "the frame cannot be copied");
+  }
+
+  void check_owner(const GivenFrame& frame) const {
+    if (frame.row_bytes < 0) throw Error(PV_FRAME, "a frame on a GPU must have its first row first");
+    cudaPointerAttributes owner;
+    require(cudaPointerGetAttributes(&owner, frame.data), "the frame's memory is not known to CUDA");
+    if (owner.type == cudaMemoryTypeUnregistered) {
+      throw Error(PV_DEVICE, "the frame's memory is not (or no longer) known to CUDA");
+    }
+    if (owner.type == cudaMemoryTypeDevice && owner.device != index_) {
+      throw Error(PV_DEVICE, "the frame lies on cuda:" + std::to_string(owner.device) +
+                                 ", this detector runs on cuda:" + std::to_string(index_));
+    }
+  }
+
+  void convolve(const Program::Launch& launch) const {
+    if (launch.residual) return require(residual_block::launch_cuda(launch.block, compute_), "residual_block");
+    require(conv_block::launch_cuda(launch.conv, compute_), "conv_block");
+  }
+
+  void launch_all(const Program& program) const {
+    require(standardiser::launch_cuda(program.standardise, compute_), "standardise");
+    for (const Program::Launch& launch : program.launches) convolve(launch);
+    require(extractor::launch_cuda(program.extract, compute_), "extract_targets");
+  }
+
+  cudaGraphExec_t graph_of(int slot, const GivenFrame& frame, const Program& program) {
+    const double threshold = program.extract.threshold;
+    for (const Recorded& known : graphs_) {
+      if (known.slot == slot && known.height == frame.height && known.width == frame.width &&
+          known.type == frame.type && known.threshold == threshold) {
+        return known.graph;
+      }
+    }
+    // Once without recording: kernels are loaded at their first launch, which a recording does not allow.
+    launch_all(program);
+    require(cudaStreamSynchronize(compute_), "the first frame failed on the GPU");
+    cudaGraph_t graph = nullptr;
+    require(cudaStreamBeginCapture(compute_, cudaStreamCaptureModeThreadLocal), "launches cannot be recorded");
+    try {
+      launch_all(program);
+    } catch (...) {
+      cudaStreamEndCapture(compute_, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      throw;
+    }
+    require(cudaStreamEndCapture(compute_, &graph), "launches cannot be recorded");
+    cudaGraphExec_t made = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&made, graph, 0);
+    cudaGraphDestroy(graph);
+    require(error, "the frame's graph cannot be made");
+    if (graphs_.size() == kMostGraphs) {
+      // The oldest may still run for the other slot.
+      require(cudaStreamSynchronize(compute_), "an earlier frame failed on the GPU");
+      cudaGraphExecDestroy(graphs_.front().graph);
+      graphs_.erase(graphs_.begin());
+    }
+    graphs_.push_back({slot, frame.height, frame.width, frame.type, threshold, made});
+    return made;
+  }
+
+  int index_;
+  Dtype dtype_;
+  std::string name_;
+  cudaStream_t compute_ = nullptr;
+  cudaStream_t copy_ = nullptr;
+  cudaEvent_t given_ = nullptr;
+  cudaEvent_t copied_[kSlots] = {};
+  cudaEvent_t done_[kSlots] = {};
+  std::vector<Recorded> graphs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> open_cuda(int index, int half) {
+  const std::string asked = "device cuda:" + std::to_string(index) + " cannot be had: ";
+  const std::string reason = cuda_support::missing_reason();
+  if (!reason.empty())
+    throw Error(PV_DEVICE, asked + reason + "; this library holds code for " PITVIPER_CUDA_ARCHITECTURES);
+  int count = 0;
+  require(cudaGetDeviceCount(&count), "CUDA devices cannot be counted");
+  if (index >= count) throw Error(PV_DEVICE, asked + "there are " + std::to_string(count));
+  return std::make_unique<CudaDevice>(index, half == 0 ? Dtype::kFloat32 : Dtype::kFloat16);
+}
+
+}  // namespace pitviper

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan of fused launches, from the raw frame to the targets, in the compiled module. Needs NumPy only.
+
+Nothing is allocated after the first frame of the largest shape, and on a GPU nothing but the targets is copied back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pitviper.kernels import checks, native
+from pitviper.kernels.extract_targets.targets import Targets
+
+_TYPES: Final = {"|u1": 1, "<u2": 2, "<f2": 3, "<f4": 4}
+_PAGEABLE, _PINNED, _GPU = 0, 1, 2
+_SLOTS: Final = 2
+
+
+class RuntimeFailure(RuntimeError):
+    """The runtime refused a call or failed.
+
+    Attributes:
+        status: Name of the status in ``pitviper.h``, ``PV_FRAME`` for instance.
+    """
+
+    NAMES: Final = (
+        "PV_OK PV_ARGUMENT PV_PLAN PV_FRAME PV_DEVICE PV_MEMORY PV_CLOSED PV_BUSY PV_EMPTY PV_NETWORK".split()
+    )
+
+    def __init__(self, status: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class RuntimeResult:
+    """The targets of one frame, the number it was submitted with, and its (H, W)."""
+
+    targets: Targets
+    id: int
+    shape: tuple[int, int]
+
+
+class FusedRuntime:
+    """Runs a plan. Frames are submitted and polled in order, at most two at a time.
+
+    Any thread may call; calls take turns.
+
+    Args:
+        plan: The file of a plan (``Plan.to_bytes()``).
+        device: ``cpu``, ``host`` (the GPU's kernels run on the CPU, for proof) or ``cuda:N``.
+        half: Maps and weights in fp16 or, if False, fp32; None takes the device's default.
+        threshold: Probability in [0, 1) that a pixel has to exceed; None takes the plan's.
+        max_targets: Most targets of one frame, 1 to 65535; those with the highest peaks.
+
+    Raises:
+        RuntimeFailure: The plan cannot be used, or the device is not there.
+        NativeUnavailable: The compiled module is missing.
+    """
+
+    def __init__(
+        self,
+        plan: bytes,
+        *,
+        device: str = "cpu",
+        half: bool | None = None,
+        threshold: float | None = None,
+        max_targets: int = 256,
+    ) -> None:
+        self._native = native.load()
+        self._max_targets = max_targets
+        # What frames in flight are read from: the runtime may read pinned and GPU memory until it has the result.
+        self._kept: deque[Any] = deque(maxlen=_SLOTS)
+        self._handle: int = self._call(
+            "open",
+            plan,
+            device,
+            -1 if half is None else int(half),
+            -1.0 if threshold is None else threshold,
+            max_targets,
+        )
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Model, architecture, device, stride, half, launches, threshold, allocations (since opening) and bytes."""
+        found: dict[str, Any] = self._call("describe", self._handle)
+        return found
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Allocate for frames of ``shape`` (H, W), so that the first is no slower than the others."""
+        self._call("prepare", self._handle, *shape)
+
+    def submit(self, frame: Any, *, id: int = 0, pinned: bool = False, stream: int = 0) -> None:
+        """Begin a frame.
+
+        Args:
+            frame: uint8, uint16, float16 or float32 [H, W] with adjacent columns, at least 32 x 32: a NumPy array, or
+                an object with ``__cuda_array_interface__`` for a GPU. It is never written to; what is not an ordinary
+                array must stay as it is until its result was polled.
+            id: Comes back with the result.
+            pinned: The array lies in page-locked memory, so that it need not be copied first.
+            stream: Address of a CUDA stream whose earlier work writes the frame.
+
+        Raises:
+            TypeError: Not such an object, or another dtype.
+            RuntimeFailure: ``PV_FRAME``, ``PV_BUSY`` (two frames are in flight), ``PV_DEVICE`` or ``PV_MEMORY``.
+        """
+        interface = getattr(frame, "__cuda_array_interface__", None)
+        if interface is not None:
+            address, layout, own_stream = _on_gpu(interface)
+            self._call("submit", self._handle, address, layout, _GPU, stream or own_stream, id)
+            self._kept.append(frame)
+            return
+        array = checks.require_frame(frame)
+        layout = (_TYPES[array.dtype.str], *array.shape, array.strides[0])
+        place = _PINNED if pinned else _PAGEABLE
+        self._call("submit", self._handle, array.ctypes.data, layout, place, stream, id)
+        self._kept.append(array)
+
+    def poll(self, *, wait: bool = True) -> RuntimeResult | None:
+        """The targets of the oldest frame in flight; None if ``wait`` is False and it is not finished.
+
+        Raises:
+            RuntimeFailure: ``PV_EMPTY`` (none is in flight), ``PV_FRAME`` (it held NaN or infinities), ``PV_NETWORK``
+                or ``PV_DEVICE``.
+        """
+        found = self._call("poll", self._handle, wait, self._max_targets)
+        if found is None:
+            return None
+        id, shape, total, xy, xyxy, area, peak, mean, snr = found
+        targets = Targets(xy, xyxy, area, peak, mean, snr, truncated=total > len(area), total=total)
+        return RuntimeResult(targets, id, shape)
+
+    def map(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """float32 [H, W], the probabilities of the frame polled last, whose ``shape`` this is.
+
+        Raises:
+            RuntimeFailure: ``PV_EMPTY``, another frame was submitted since.
+        """
+        probability = np.empty(shape, np.float32)
+        self._call("map", self._handle, probability.ctypes.data, probability.size)
+        return probability
+
+    def network(self, standardised: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of that shape, one after another.
+
+        Raises:
+            TypeError, ValueError: Not float32 [N, 1, Hp, Wp] in C order.
+            RuntimeFailure: As in `submit`.
+        """
+        if not isinstance(standardised, np.ndarray) or standardised.dtype != np.float32:
+            raise TypeError("standardised must be a float32 array")
+        if standardised.ndim != 4 or standardised.shape[1] != 1 or not standardised.flags.c_contiguous:
+            raise ValueError(f"standardised must be [N, 1, H, W] in C order, got {standardised.shape}")
+        probability = np.empty_like(standardised)
+        for given, found in zip(standardised, probability, strict=True):
+            self._call("network", self._handle, given.ctypes.data, found.ctypes.data, *given.shape[1:])
+        return probability
+
+    def set_threshold(self, threshold: float) -> None:
+        """Probability in [0, 1) for the frames that are submitted from now on."""
+        self._call("set_threshold", self._handle, threshold)
+
+    def close(self) -> None:
+        """Wait for what is in flight and let go of everything. Twice is fine; other calls raise ``PV_CLOSED``."""
+        try:
+            self._call("close", self._handle)
+        except RuntimeFailure as error:
+            if error.status != "PV_CLOSED":
+                raise
+        self._kept.clear()
+
+    def __enter__(self) -> FusedRuntime:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            self.close()
+
+    def _call(self, name: str, *values: Any) -> Any:
+        try:
+            return getattr(self._native, f"runtime_{name}")(*values)
+        except self._native.RuntimeFailure as error:
+            code, text = error.args
+            raise RuntimeFailure(RuntimeFailure.NAMES[code], text) from None
+
+
+def _on_gpu(interface: dict[str, Any]) -> tuple[int, tuple[int, int, int, int], int]:
+    """Address, layout and stream of a ``__cuda_array_interface__``."""
+    kind, shape = interface["typestr"], tuple(interface["shape"])
+    if kind not in _TYPES or len(shape) != 2:
+        raise TypeError(f"a frame on a GPU is uint8, uint16, float16 or float32 [H, W], got {kind} {list(shape)}")
+    size = int(kind[2:])
+    strides = interface.get("strides") or (size * shape[1], size)
+    if strides[1] != size:
+        raise TypeError(f"columns of a frame on a GPU must be adjacent, got strides {strides}")
+    # Of the streams that the interface can name, 1 is the default one; None asks for no synchronisation.
+    stream = interface.get("stream") or 0
+    return interface["data"][0], (_TYPES[kind], *shape, strides[0]), stream
