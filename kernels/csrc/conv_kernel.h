@@ -15,6 +15,8 @@ struct ConvKernel : PhaseDefaults {
   static constexpr int kStagePitch =
       kOutputs + 8;  // float32; eight more keeps pairs of a quarter warp in separate banks
   static constexpr int kPhases = 6;
+  // Left alone, nvcc 13.0 aims at seven blocks of this form and spills two registers.
+  static constexpr int kResidentBlocks = NT == 4 && MT == 1 ? 6 : 0;
   static constexpr int kLoopBegin = 0;  // once for each kChunk input channels
   static constexpr int kLoopEnd = 4;
 
