@@ -12,10 +12,13 @@ from pitviper.kernels.cost import Cost
 _SMALL_MAP: Final = 8192
 """Pixels below which tiles are halved: 128 programs of 64 pixels leave multiprocessors of a large GPU without one."""
 
+WIDEST_HEAD: Final = 64
+"""Channels that a program holds of a pixel at once, and so the most that a head can read."""
+
 
 @dataclass(frozen=True)
-class TritonLaunch:
-    """One convolution of a map, and what is fused with it.
+class Tiling:
+    """One launch of the Triton convolution: of what, with what fused to it, and how it is cut.
 
     Attributes:
         shape: [N, H, W, c_in] of the map that is convolved, after the space-to-depth.
@@ -61,11 +64,11 @@ class TritonLaunch:
         return self._tile()[3]
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Programs over the tiles of all images, and over the channels."""
+    def programs(self) -> int:
+        """Tiles of all images, times the blocks of channels."""
         rows, columns, block_n, _ = self._tile()
         tiles = -(-self.result[0] // rows) * -(-self.result[1] // columns)
-        return self.shape[0] * tiles, -(-self.c_out // block_n)
+        return self.shape[0] * tiles * -(-self.c_out // block_n)
 
     def sides(self) -> tuple[int, int, int, int]:
         """Rows and columns of the map that is convolved, and of what the convolution gives."""
@@ -83,7 +86,6 @@ class TritonLaunch:
             "STRIDE": self.stride,
             "UNSHUFFLE": self.unshuffle,
             "UPSAMPLE": self.upsample,
-            "ADDEND": self.addend,
             "RELU": self.relu,
             "OUTPUTS": self.outputs,
             "C_COARSE": self.c_coarse,
@@ -128,7 +130,7 @@ class TritonLaunch:
 
     def _tile(self) -> tuple[int, int, int, int]:
         """Rows, columns and channels of a program, and its warps."""
-        block_n = max(16, min(64, _power_of_two(self.c_out)))
+        block_n = max(16, min(WIDEST_HEAD, _power_of_two(self.c_out)))
         rows, columns = self.result
         small = self.shape[0] * rows * columns < _SMALL_MAP
         if self.outputs:
@@ -143,30 +145,30 @@ def _power_of_two(value: int) -> int:
     return 1 << max(value - 1, 0).bit_length()
 
 
-LAUNCHES: Final[tuple[tuple[str, TritonLaunch, bool], ...]] = (
-    ("stem", TritonLaunch((1, 256, 320, 4), 16, 3, unshuffle=True), True),
-    ("stem of one channel", TritonLaunch((1, 512, 640, 1), 16, 3), False),
-    ("16 channels", TritonLaunch((1, 256, 320, 16), 16, 3), False),
-    ("16 to 32", TritonLaunch((1, 256, 320, 16), 32, 3), False),
-    ("32 channels", TritonLaunch((1, 256, 320, 32), 32, 3), True),
-    ("stride 2", TritonLaunch((1, 256, 320, 32), 48, 3, stride=2), True),
-    ("48 channels", TritonLaunch((1, 128, 160, 48), 48, 3), False),
-    ("48 channels, addend", TritonLaunch((1, 128, 160, 48), 48, 3, addend=True), True),
-    ("48 to 64, stride 2", TritonLaunch((1, 128, 160, 48), 64, 3, stride=2), False),
-    ("64 channels", TritonLaunch((1, 64, 80, 64), 64, 3), False),
-    ("64 channels, addend", TritonLaunch((1, 64, 80, 64), 64, 3, addend=True), False),
-    ("64 channels, large map", TritonLaunch((1, 128, 160, 64), 64, 3), True),
-    ("128 channels, addend", TritonLaunch((1, 64, 80, 128), 128, 3, addend=True), False),
-    ("1x1, addend", TritonLaunch((1, 256, 320, 32), 16, 1, addend=True), False),
-    ("decoder, 64 to 64", TritonLaunch((1, 32, 40, 64), 64, 1, upsample=2, addend=True), False),
-    ("decoder, 48 to 32", TritonLaunch((1, 128, 160, 48), 32, 1, upsample=2, addend=True), True),
-    ("head", TritonLaunch((1, 256, 320, 16), 16, 3, outputs=4, c_coarse=32), True),
-    ("head of one output", TritonLaunch((1, 512, 640, 16), 16, 3, outputs=1, c_coarse=32), False),
-    ("32 channels", TritonLaunch((1, 256, 320, 32), 32, 3, itemsize=4), True),
-    ("64 channels, addend", TritonLaunch((1, 64, 80, 64), 64, 3, addend=True, itemsize=4), False),
-    ("stem", TritonLaunch((1, 256, 320, 4), 16, 3, unshuffle=True, itemsize=4), False),
-    ("decoder, 48 to 32", TritonLaunch((1, 128, 160, 48), 32, 1, upsample=2, addend=True, itemsize=4), False),
-    ("head", TritonLaunch((1, 256, 320, 16), 16, 3, outputs=4, c_coarse=32, itemsize=4), False),
+COMPILED: Final[tuple[tuple[str, Tiling, bool], ...]] = (
+    ("stem", Tiling((1, 256, 320, 4), 16, 3, unshuffle=True), True),
+    ("stem of one channel", Tiling((1, 512, 640, 1), 16, 3), False),
+    ("16 channels", Tiling((1, 256, 320, 16), 16, 3), False),
+    ("16 to 32", Tiling((1, 256, 320, 16), 32, 3), False),
+    ("32 channels", Tiling((1, 256, 320, 32), 32, 3), True),
+    ("stride 2", Tiling((1, 256, 320, 32), 48, 3, stride=2), True),
+    ("48 channels", Tiling((1, 128, 160, 48), 48, 3), False),
+    ("48 channels, addend", Tiling((1, 128, 160, 48), 48, 3, addend=True), True),
+    ("48 to 64, stride 2", Tiling((1, 128, 160, 48), 64, 3, stride=2), False),
+    ("64 channels", Tiling((1, 64, 80, 64), 64, 3), False),
+    ("64 channels, addend", Tiling((1, 64, 80, 64), 64, 3, addend=True), False),
+    ("64 channels, large map", Tiling((1, 128, 160, 64), 64, 3), True),
+    ("128 channels, addend", Tiling((1, 64, 80, 128), 128, 3, addend=True), False),
+    ("1x1, addend", Tiling((1, 256, 320, 32), 16, 1, addend=True), False),
+    ("decoder, 64 to 64", Tiling((1, 32, 40, 64), 64, 1, upsample=2, addend=True), False),
+    ("decoder, 48 to 32", Tiling((1, 128, 160, 48), 32, 1, upsample=2, addend=True), True),
+    ("head", Tiling((1, 256, 320, 16), 16, 3, outputs=4, c_coarse=32), True),
+    ("head of one output", Tiling((1, 512, 640, 16), 16, 3, outputs=1, c_coarse=32), False),
+    ("32 channels", Tiling((1, 256, 320, 32), 32, 3, itemsize=4), True),
+    ("64 channels, addend", Tiling((1, 64, 80, 64), 64, 3, addend=True, itemsize=4), False),
+    ("stem", Tiling((1, 256, 320, 4), 16, 3, unshuffle=True, itemsize=4), False),
+    ("decoder, 48 to 32", Tiling((1, 128, 160, 48), 32, 1, upsample=2, addend=True, itemsize=4), False),
+    ("head", Tiling((1, 256, 320, 16), 16, 3, outputs=4, c_coarse=32, itemsize=4), False),
 )
 """What is compiled ahead of time: a name, a launch of pit-s or pit-m on a 512x640 frame, and whether every run of the
 tests compiles it."""

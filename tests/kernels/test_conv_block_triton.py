@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Triton convolution against its definition, in the interpreter where there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton", reason="triton is not installed; pip install 'pitviper[triton]'")
+
+from pitviper.kernels import registry  # noqa: E402 (after the check that torch and Triton are there)
+from pitviper.kernels.conv_block import tiling, torch_op  # noqa: E402
+from pitviper.kernels.conv_block.reference import (  # noqa: E402
+    Convolution,
+    Head,
+    Merge,
+    conv_block_reference,
+)
+from pitviper.kernels.conv_block.torch_op import conv_block_tensors  # noqa: E402
+from pitviper.kernels.errors import BackendUnavailable  # noqa: E402
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Half a unit in the last place, relative; the interpreter cuts bfloat16 off, where a device rounds to the nearest.
+ROUNDING = {
+    torch.float32: 2.0**-24,
+    torch.float16: 2.0**-11,
+    torch.bfloat16: 2.0**-7 if registry.interpreting() else 2.0**-8,
+}
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fusion, and the channels that it is tried with."""
+
+    c_in: int
+    c_out: int
+    kernel: int = 3
+    stride: int = 1
+    relu: bool = True
+    upsample: int = 1
+    residual: bool = False
+    frame: bool = False
+    outputs: int = 0
+    coarse: int = 0
+
+
+CASES = {
+    "3x3": Case(16, 32),
+    "stride 2": Case(32, 48, stride=2),
+    "residual": Case(48, 48, residual=True),
+    "1x1 without ReLU": Case(48, 16, kernel=1, relu=False),
+    "decoder": Case(32, 20, kernel=1, upsample=2, residual=True),
+    "stem": Case(4, 16, frame=True),
+    "stem of one channel": Case(1, 16, stride=2),
+    "few channels": Case(5, 7),
+    "head of four": Case(16, 16, outputs=4, coarse=32),
+    "head of one": Case(16, 16, outputs=1, residual=True),
+    "head of one with a coarse map": Case(16, 16, outputs=1, coarse=48),
+}
+
+
+def drawn(case: Case, size: tuple[int, int], dtype: Any, *, batch: int = 2) -> tuple[Any, dict[str, Any]]:
+    """The input and the other arguments of a call, rounded to the dtype."""
+    rng = torch.Generator().manual_seed(7)
+
+    def normal(*shape: int, like: Any = dtype) -> Any:
+        return torch.randn(*shape, generator=rng).to(like).to(DEVICE)
+
+    height, width = size
+    rows, columns = (-(-side // case.stride) * case.upsample for side in size)
+    x = normal(batch, 1, 2 * height, 2 * width) if case.frame else normal(batch, case.c_in, height, width)
+    weight = normal(case.c_out, case.c_in, case.kernel, case.kernel) / (3 * case.c_in**0.5)
+    bias = normal(case.c_out, like=torch.float32)
+    arguments = {
+        "convolution": Convolution(weight, bias, case.stride, case.relu, case.upsample),
+        "residual": normal(batch, case.c_out, rows, columns) if case.residual else None,
+        "head": None,
+    }
+    if case.outputs:
+        parts = [
+            normal(case.outputs, case.c_out, like=torch.float32),
+            normal(case.outputs, like=torch.float32),
+        ]
+        if case.coarse:
+            side = 2 if case.outputs == 4 else 1
+            coarse = normal(batch, case.coarse, rows * side // 2, columns * side // 2)
+            parts += [coarse, normal(4, case.coarse, like=torch.float32)]
+        arguments["head"] = Head(*parts)
+    return x, arguments
+
+
+def nhwc(tensor: Any) -> Array:
+    values: Array = tensor.detach().float().cpu().numpy()
+    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values
+
+
+def expected(x: Any, arguments: dict[str, Any], *, absolute: bool = False) -> Array:
+    """The definition's result [N, H, W, C]; with ``absolute`` that of absolute values, which rounding scales with."""
+
+    def given(tensor: Any) -> Any:
+        values = nhwc(tensor) if tensor.ndim == 4 else tensor.cpu().numpy()
+        return np.abs(values) if absolute else values
+
+    convolution, residual, head = (arguments[name] for name in ("convolution", "residual", "head"))
+    weight, bias = (t.float().cpu().numpy() for t in (convolution.weight, convolution.bias))
+    if absolute:
+        weight, bias = np.abs(weight), np.abs(bias)
+    frame = x.shape[1] == 1
+    if head is not None:
+        parts = (head.weight, head.bias, head.coarse, head.coarse_weight)
+        head = Head(*(None if part is None else given(part) for part in parts))
+    result = conv_block_reference(
+        given(x)[..., 0] if frame else given(x),
+        replace(convolution, weight=weight, bias=bias),
+        residual=None if residual is None else given(residual),
+        head=head,
+    )
+    return result if head is None else result[..., None]
+
+
+def assert_matches(result: Any, x: Any, arguments: dict[str, Any]) -> None:
+    """Every element within the rounding of float32 sums in any order, and of the dtype that is stored."""
+    want, scale = expected(x, arguments), expected(x, arguments, absolute=True)
+    got = nhwc(result)
+    assert got.shape == want.shape
+    head = arguments["head"]
+    terms = arguments["convolution"].weight[0].numel() + 3
+    if head is not None:
+        terms += head.weight.shape[1] + (0 if head.coarse is None else head.coarse.shape[1]) + 2
+    bound = terms * 2.0**-24 * scale + ROUNDING[result.dtype] * np.abs(want) + 2.0**-24
+    worst = np.unravel_index(int(np.argmax(np.abs(got - want) - bound)), want.shape)
+    assert np.abs(got - want)[worst] <= bound[worst], f"at {worst}: {got[worst]}, expected {want[worst]}"
+
+
+def run(x: Any, arguments: dict[str, Any]) -> Any:
+    return conv_block_tensors(x, backend="triton", **arguments)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_interpreter() -> Iterator[None]:
+    """Without its check of every sum of two integers for overflow, which takes half of the time."""
+    if not registry.interpreting():
+        yield
+        return
+    from triton.runtime import interpreter
+
+    kept = interpreter.interpreter_builder.options
+    interpreter.interpreter_builder.options = replace(kept, sanitize_overflow=False)
+    yield
+    interpreter.interpreter_builder.options = kept
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """Memory of new tensors holds NaN, so that an element that is never written shows."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.ones(1, device=DEVICE).new_empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def combinations() -> list[Any]:
+    """Every fusion in float16; in the other types those that load or store in another way."""
+    others = ("3x3", "decoder", "stem", "head of one with a coarse map")
+    return [
+        pytest.param(case, dtype, id=f"{name}-{kind}")
+        for kind, dtype in DTYPES.items()
+        for name, case in CASES.items()
+        if kind == "float16" or name in others
+    ]
+
+
+@pytest.mark.parametrize(("case", "dtype"), combinations())
+@pytest.mark.usefixtures("poisoned")
+def test_matches_the_definition(case: Case, dtype: Any) -> None:
+    size = (8, 14) if case.outputs == 1 and case.coarse else (7, 13)
+    x, arguments = drawn(case, size, dtype, batch=1)
+    result = run(x, arguments)
+    assert result.dtype == (torch.float32 if case.outputs else dtype)
+    assert case.outputs or result.is_contiguous(memory_format=torch.channels_last)
+    assert_matches(result, x, arguments)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.usefixtures("poisoned")
+def test_a_picture_of_one_pixel(case: Case) -> None:
+    size = (2, 2) if case.outputs == 1 and case.coarse else (1, 1)
+    x, arguments = drawn(case, size, torch.float16, batch=1)
+    assert_matches(run(x, arguments), x, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("3x3", "float16"), ("stride 2", "bfloat16"), ("stem", "float32")]
+)
+@pytest.mark.usefixtures("poisoned")
+def test_many_tiles_in_both_directions(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of large maps, cut off at the right and at the bottom."""
+    monkeypatch.setattr(tiling, "_SMALL_MAP", 0)
+    x, arguments = drawn(CASES[name], (33, 65), DTYPES[dtype], batch=1)
+    assert_matches(run(x, arguments), x, arguments)
+
+
+def test_more_channels_than_a_program_holds() -> None:
+    case = Case(128, 144, kernel=1)
+    x, arguments = drawn(case, (5, 9), torch.float16, batch=1)
+    assert_matches(run(x, arguments), x, arguments)
+
+
+@pytest.mark.parametrize("name", ["decoder", "stem", "head of four"])
+def test_images_of_a_batch_do_not_meet(name: str) -> None:
+    x, arguments = drawn(CASES[name], (3, 5), torch.float16, batch=3)
+    whole = run(x, arguments)
+    for i in range(3):
+        single = dict(arguments)
+        if single["residual"] is not None:
+            single["residual"] = single["residual"][i : i + 1]
+        if single["head"] is not None:
+            single["head"] = replace(single["head"], coarse=single["head"].coarse[i : i + 1])
+        torch.testing.assert_close(run(x[i : i + 1], single), whole[i : i + 1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["3x3", "decoder", "head of four"])
+def test_an_empty_batch_gives_an_empty_result(name: str) -> None:
+    x, arguments = drawn(CASES[name], (4, 6), torch.float16, batch=0)
+    want = conv_block_tensors(x, backend="torch", **arguments)
+    result = run(x, arguments)
+    assert (result.shape, result.dtype) == (want.shape, want.dtype)
+
+
+def test_a_pixel_spreads_to_its_neighbours_only() -> None:
+    """One bright pixel at each corner and on each side of a tile's border: the kernel, mirrored, and zero elsewhere."""
+    weight = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3).expand(16, 16, 3, 3).contiguous()
+    places = [(0, 0), (0, 16), (8, 0), (8, 16), (3, 7), (4, 8)]
+    x = torch.zeros(len(places), 16, 9, 17, dtype=torch.float16)
+    for i, (row, column) in enumerate(places):
+        x[i, 5, row, column] = 1.0
+    convolution = Convolution(weight.to(DEVICE, torch.float16), torch.zeros(16, device=DEVICE))
+    result = conv_block_tensors(x.to(DEVICE), convolution, backend="triton")
+    for i, (row, column) in enumerate(places):
+        want = torch.zeros(11, 19)
+        want[row : row + 3, column : column + 3] = weight[0, 0].flip(0, 1)
+        assert (result[i].float().cpu() == want[1:-1, 1:-1]).all()
+
+
+def test_mirrored_pictures_give_mirrored_results() -> None:
+    """Whole numbers add up exactly in any order, so nothing is allowed to differ."""
+    rng = torch.Generator().manual_seed(3)
+    x = torch.randint(-4, 5, (1, 16, 6, 11), generator=rng).to(DEVICE, torch.float16)
+    weight = torch.randint(-3, 4, (16, 16, 3, 3), generator=rng).to(DEVICE, torch.float16)
+    bias = torch.zeros(16, device=DEVICE)
+    plain = conv_block_tensors(x, Convolution(weight, bias), backend="triton")
+    for axis in (2, 3):
+        mirrored = conv_block_tensors(x.flip(axis), Convolution(weight.flip(axis), bias), backend="triton")
+        assert (mirrored.flip(axis) == plain).all()
+
+
+def test_a_moved_picture_gives_a_moved_result() -> None:
+    x, arguments = drawn(CASES["3x3"], (7, 13), torch.float16, batch=1)
+    moved = torch.nn.functional.pad(x, (3, 0, 2, 0))
+    inside, whole = run(x, arguments), run(moved, arguments)
+    assert (whole[..., 3:, 4:] == inside[..., 1:, 1:]).all()
+
+
+@pytest.mark.parametrize("layout", ["rows", "cut out of a larger map", "every second column", "expanded"])
+def test_the_layout_in_memory_does_not_matter(layout: str) -> None:
+    x, arguments = drawn(CASES["3x3"], (5, 7), torch.float16, batch=1)
+    want = run(x.contiguous(memory_format=torch.channels_last), arguments)
+    big = torch.full((1, 16, 9, 22), float("nan"), dtype=x.dtype, device=DEVICE)
+    if layout == "cut out of a larger map":
+        big[..., 2:7, 4:11] = x
+        x = big[..., 2:7, 4:11]
+    elif layout == "every second column":
+        big[..., :5, 1:15:2] = x
+        x = big[..., :5, 1:15:2]
+    elif layout == "expanded":
+        x = x[:, :1].expand(-1, 16, -1, -1)
+        want = run(x.contiguous(memory_format=torch.channels_last), arguments)
+    before = x.clone()
+    assert (run(x, arguments) == want).all()
+    assert (x == before).all()
+
+
+def test_nan_and_overflow_are_not_hidden() -> None:
+    x, arguments = drawn(CASES["3x3"], (4, 5), torch.float16, batch=1)
+    x[0, 3, 1, 2] = float("nan")
+    result = run(x, arguments)
+    assert result[0, :, 0:3, 1:4].isnan().all()
+    assert not result[0, :, 3].isnan().any()
+    pixel = torch.full((1, 16, 1, 1), 6e4, dtype=torch.float16, device=DEVICE)
+    ones = Convolution(torch.ones(16, 16, 1, 1, device=DEVICE), torch.zeros(16, device=DEVICE))
+    assert conv_block_tensors(pixel, ones, backend="triton").isinf().all()
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_merge_is_a_pointwise_convolution_and_a_sum(scale: int) -> None:
+    x, arguments = drawn(CASES["3x3"], (6, 8), torch.float32, batch=1)
+    low = torch.randn(1, 32, 6 // scale, 8 // scale, device=DEVICE)
+    weight, bias = torch.randn(16, 32, 1, 1, device=DEVICE) / 6, torch.randn(16, device=DEVICE)
+    result = conv_block_tensors(
+        x, arguments["convolution"], merge=Merge(low, weight, bias, scale=scale), backend="triton"
+    )
+    plain = Merge(nhwc(low), weight.cpu().numpy(), bias.cpu().numpy(), scale=scale)
+    given = arguments["convolution"]
+    convolution = replace(given, weight=given.weight.cpu().numpy(), bias=given.bias.cpu().numpy())
+    want = conv_block_reference(nhwc(x), convolution, merge=plain)
+    # Two convolutions of at most 147 terms, all of them below 30.
+    np.testing.assert_allclose(nhwc(result), want, rtol=0, atol=30 * 147 * 2.0**-24)
+
+
+def test_torch_is_the_definition_for_an_affine_merge() -> None:
+    x, arguments = drawn(CASES["3x3"], (4, 6), torch.float32, batch=1)
+    low, weight, bias = torch.randn(1, 8, 2, 3), torch.randn(32, 8, 1, 1), torch.randn(32)
+    merge = Merge(low.to(DEVICE), weight.to(DEVICE), bias.to(DEVICE), affine=True, strength=0.3)
+    result = conv_block_tensors(x, arguments["convolution"], merge=merge, backend="torch")
+    given = arguments["convolution"]
+    want = conv_block_reference(
+        nhwc(x),
+        replace(given, weight=given.weight.cpu().numpy(), bias=given.bias.cpu().numpy()),
+        merge=replace(merge, low=nhwc(low), weight=weight.numpy(), bias=bias.numpy()),
+    )
+    np.testing.assert_allclose(nhwc(result), want, rtol=0, atol=1e-4)
+    with pytest.raises(BackendUnavailable, match="affine"):
+        conv_block_tensors(x, arguments["convolution"], merge=merge, backend="triton")
+
+
+@pytest.mark.parametrize("name", ["decoder", "head of four"])
+def test_the_operator_is_registered_correctly(name: str) -> None:
+    x, arguments = drawn(CASES[name], (2, 3), torch.float32, batch=1)
+    convolution, head = arguments["convolution"], arguments["head"]
+    parts = [] if head is None else [head.weight, head.bias, head.coarse, head.coarse_weight]
+    settings = convolution.stride, convolution.relu, convolution.upsample
+    torch.library.opcheck(
+        torch_op._operator, (x, convolution.weight, convolution.bias, arguments["residual"], parts, *settings)
+    )
+
+
+def test_compiles_as_one_graph() -> None:
+    x, arguments = drawn(Case(16, 16), (3, 6), torch.float32, batch=1)
+
+    def network(x: Any, weight: Any, bias: Any) -> Any:
+        convolution = Convolution(weight, bias, relu=True)
+        return conv_block_tensors(x, convolution, residual=x, backend="triton") * 2
+
+    given = x, arguments["convolution"].weight, arguments["convolution"].bias
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    assert (compiled(*given) == network(*given)).all()
+
+
+def test_without_a_gradient_it_says_so() -> None:
+    x, arguments = drawn(CASES["3x3"], (3, 4), torch.float32, batch=1)
+    weight = arguments["convolution"].weight.requires_grad_()
+    with pytest.raises(BackendUnavailable, match="no gradient"):
+        run(x, arguments)
+    conv_block_tensors(x, backend="auto", **arguments).sum().backward()
+    assert weight.grad.abs().max() > 0
+    with torch.no_grad():
+        assert_matches(run(x, arguments), x, arguments)
+
+
+def test_what_cannot_run_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, arguments = drawn(Case(16, 80, outputs=1), (3, 4), torch.float32, batch=1)
+    with pytest.raises(BackendUnavailable, match="at most 64 channels, got 80"):
+        run(x, arguments)
+    if DEVICE == "cpu":
+        monkeypatch.setattr(registry, "interpreting", lambda: False)
+        with pytest.raises(BackendUnavailable, match="CUDA device"):
+            run(*drawn(CASES["3x3"], (3, 4), torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"x": torch.zeros(1, 16, 4, 6, dtype=torch.float64)}, TypeError, "float64"),
+        ({"x": torch.zeros(1, 16, 4, 6, dtype=torch.int32)}, TypeError, "int32"),
+        ({"x": np.zeros((1, 16, 4, 6), np.float32)}, TypeError, "ndarray"),
+        ({"x": torch.zeros(16, 4, 6)}, ValueError, r"\[B, C, H, W\]"),
+        ({"x": torch.zeros(1, 16, 0, 6)}, ValueError, "pixel or more"),
+        ({"x": torch.zeros(1, 17, 4, 6)}, ValueError, "17 channels and the weight reads 16"),
+        ({"weight": torch.zeros(8, 16, 5, 5)}, ValueError, "k 1 or 3"),
+        ({"weight": torch.zeros(8, 16, 3, 1)}, ValueError, "k 1 or 3"),
+        ({"weight": np.zeros((8, 16, 3, 3), np.float32)}, TypeError, "weight must be a tensor"),
+        ({"weight": torch.zeros(8, 4, 3, 3), "x": torch.zeros(1, 1, 5, 6)}, ValueError, "even sides"),
+        ({"bias": torch.zeros(9)}, ValueError, r"bias must be \[8\]"),
+        ({"bias": torch.zeros(8, device="meta")}, ValueError, "meta"),
+        ({"stride": 3}, ValueError, "stride and upsample"),
+        ({"upsample": 2}, ValueError, "only a 1x1"),
+        ({"residual": torch.zeros(1, 8, 4, 7)}, ValueError, r"residual must be \[1, 8, 4, 6\]"),
+        ({"residual": torch.zeros(1, 8, 4, 6).half()}, TypeError, "residual must have the dtype of x"),
+        ({"head": (torch.zeros(2, 8), torch.zeros(2))}, ValueError, r"\[1 or 4, 8\]"),
+        ({"head": (torch.zeros(4, 8), torch.zeros(3))}, ValueError, "head's bias"),
+        ({"head": (torch.zeros(4, 8), torch.zeros(4), torch.zeros(1, 5, 2, 3))}, ValueError, "together"),
+        (
+            {"head": (torch.zeros(4, 8), torch.zeros(4), torch.zeros(1, 5, 2, 3), torch.zeros(4, 5))},
+            ValueError,
+            r"coarse must be \[1, 5, 4, 6\]",
+        ),
+        ({"backend": "tritn"}, ValueError, "unknown backend"),
+        ({"backend": "host"}, ValueError, "unknown backend"),
+    ],
+)
+def test_bad_arguments_are_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    given: dict[str, Any] = {
+        "x": torch.zeros(1, 16, 4, 6),
+        "weight": torch.zeros(8, 16, 3, 3),
+        "bias": torch.zeros(8),
+        "stride": 1,
+        "upsample": 1,
+        "residual": None,
+        "head": None,
+        "backend": "triton",
+    } | changes
+    head = given["head"]
+    convolution = Convolution(
+        given["weight"], given["bias"], stride=given["stride"], upsample=given["upsample"]
+    )
+    with pytest.raises(error, match=message):
+        conv_block_tensors(
+            given["x"],
+            convolution,
+            residual=given["residual"],
+            head=None if head is None else Head(*head),
+            backend=given["backend"],
+        )
