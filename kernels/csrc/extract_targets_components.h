@@ -276,9 +276,7 @@ struct Components : PhaseDefaults {
     shared.counts[thread] = count;
   }
 
-  PV_HD static double whole(Wide high, Wide low) {
-    return static_cast<double>((static_cast<unsigned __int128>(high) << 32) + low);
-  }
+  PV_HD static double whole(Wide high, Wide low) { return to_double((static_cast<Wide128>(high) << 32) + low); }
 
   PV_HD static TargetRecord record_of(const Args& args, const Component& component) {
     const double weight = static_cast<double>(component.weight) * unit_of(args);

@@ -163,31 +163,26 @@ PV_HD float scaled(double value, const Scale& scale) {
   return static_cast<float>((value - scale.mean) * scale.precise_gain);
 }
 
-struct Moments {
-  double mean, deviation, residual;
-};
-
-// n^2 var = n sum(x^2) - sum(x)^2 is computed without a rounding: below 2^108 for 2^31 pixels of 16 bits.
-PV_HD Moments moments_of(const __int128* sums, std::int64_t count) {
-  const double n = static_cast<double>(count);
+// Of the population. n^2 var = n sum(x^2) - sum(x)^2 is computed without a rounding: below 2^108 for 2^31 pixels of 16
+// bits.
+PV_HD double deviation_of(const __int128* sums, std::int64_t count) {
   const __int128 spread = sums[1] * count - sums[0] * sums[0];
-  const __int128 residual = sums[3] * count - sums[2] * sums[2];
-  return {static_cast<double>(sums[0]) / n, sqrt(static_cast<double>(spread)) / n,
-          sqrt(static_cast<double>(residual)) / (n * kBox * kBox)};
+  return sqrt(to_double(static_cast<Wide128>(spread))) / static_cast<double>(count);
 }
-
-PV_HD double deviation_of(double first, double second, double n) {
-  const double variance = second / n - (first / n) * (first / n);
+PV_HD double deviation_of(const double* sums, std::int64_t count) {
+  const double n = static_cast<double>(count), mean = sums[0] / n;
+  const double variance = sums[1] / n - mean * mean;
   return variance > 0.0 ? sqrt(variance) : 0.0;
 }
-PV_HD Moments moments_of(const double* sums, std::int64_t count) {
-  const double n = static_cast<double>(count);
-  return {sums[0] / n, deviation_of(sums[0], sums[1], n), deviation_of(sums[2], sums[3], n) / (kBox * kBox)};
+
+PV_HD double mean_of(const __int128* sums, std::int64_t count) {
+  return static_cast<double>(static_cast<std::int64_t>(sums[0])) / static_cast<double>(count);
 }
+PV_HD double mean_of(const double* sums, std::int64_t count) { return sums[0] / static_cast<double>(count); }
 
 PV_HD void split_mean(const __int128* sums, std::int64_t count, Scale& scale) {
   const std::int64_t sum = static_cast<std::int64_t>(sums[0]);
-  scale.whole = static_cast<std::int32_t>((sum + count / 2) / count);
+  scale.whole = static_cast<std::int32_t>(rint(mean_of(sums, count)));
   scale.fraction = static_cast<float>(static_cast<double>(sum - scale.whole * count) / static_cast<double>(count));
 }
 PV_HD void split_mean(const double*, std::int64_t, Scale& scale) {
@@ -203,13 +198,14 @@ struct Write : PhaseDefaults {
   using Sum = typename Measure<S>::Sum;
   using Total = std::conditional_t<Sample::kInteger, __int128, double>;
   static constexpr int kThreads = 256;
-  static constexpr int kPhases = 4;
+  static constexpr int kPhases = 5;
   static constexpr int kGroup = 16;
   static constexpr int kRowPixels = 4;  // of a plane, written by one thread at once
   static constexpr int kUnits = 2;      // written by one thread in turn
   struct Shared {
     Total groups[kSums][kGroup];
     Total totals[kSums];
+    double deviations[2];  // of x and of 25 r
     Scale scale;
   };
   struct State {};
@@ -219,23 +215,22 @@ struct Write : PhaseDefaults {
   }
   PV_HD static int units(const Args& args) { return units_across(args) * (args.out_height / args.block); }
 
-  PV_HD static Scale decide(const Args& args, Index block, const Total* totals) {
-    const std::int64_t count = static_cast<std::int64_t>(args.height) * args.width;
-    const Moments moments = moments_of(totals, count);
-    const std::int64_t nonfinite = static_cast<std::int64_t>(totals[4]);
-    double mean = moments.mean;
+  PV_HD static std::int64_t pixels(const Args& args) { return static_cast<std::int64_t>(args.height) * args.width; }
+
+  PV_HD static void decide(const Args& args, Index block, Shared& shared) {
+    const double deviation = shared.deviations[0], residual = shared.deviations[1] / (kBox * kBox);
+    const std::int64_t nonfinite = static_cast<std::int64_t>(shared.totals[4]);
+    double mean = mean_of(shared.totals, pixels(args));
     if constexpr (!Sample::kInteger) mean += Measure<S>::pivot(args, block.y);
-    const double divisor =
-        args.rule.residual_weight * moments.residual + args.rule.deviation_weight * moments.deviation;
-    Scale scale = {};
-    split_mean(totals, count, scale);
+    const double divisor = args.rule.residual_weight * residual + args.rule.deviation_weight * deviation;
+    Scale& scale = shared.scale;
+    split_mean(shared.totals, pixels(args), scale);
     scale.mean = mean;
-    scale.precise_gain = moments.deviation == 0.0 ? 0.0 : 1.0 / divisor;
+    scale.precise_gain = deviation == 0.0 ? 0.0 : 1.0 / divisor;
     if (nonfinite > 0) scale.precise_gain = NAN;
     scale.gain = static_cast<float>(scale.precise_gain);
     if (block.x == 0 && args.statistics != nullptr)
-      args.statistics[block.y] = {mean, moments.deviation == 0.0 ? 0.0 : divisor, nonfinite};
-    return scale;
+      args.statistics[block.y] = {mean, deviation == 0.0 ? 0.0 : divisor, nonfinite};
   }
 
   PV_HD static Out value_at(const Args& args, int frame, int y, int x, const Scale& scale) {
@@ -260,19 +255,19 @@ struct Write : PhaseDefaults {
 
   PV_HD static void write_cell(const Args& args, int frame, int unit, const Scale& scale) {
     constexpr int kPack = 16 / static_cast<int>(sizeof(Out));
-    const int across = units_across(args), real = args.block * args.block;
+    const int across = units_across(args);
     const int y = unit / across * args.block, x = unit % across * args.block;
     Out* const target =
         static_cast<Out*>(args.output) + (static_cast<std::ptrdiff_t>(frame) * units(args) + unit) * args.channels;
-    for (int first = 0; first < args.channels; first += kPack) {
-      Pack<Out, kPack> pack;
-      for (int k = 0; k < kPack; ++k) {
-        const int phase = first + k;
-        pack.values[k] = phase < real ? value_at(args, frame, y + phase / args.block, x + phase % args.block, scale)
-                                      : from_float<Out>(0.0f);
-      }
+    Pack<Out, kPack> pack;
+    for (int k = 0; k < kPack; ++k) pack.values[k] = from_float<Out>(0.0f);
+    for (int first = kPack; first < args.channels; first += kPack)
       *reinterpret_cast<Pack<Out, kPack>*>(target + first) = pack;
+    pack.values[0] = value_at(args, frame, y, x, scale);
+    if (args.block == 2) {
+      for (int k = 1; k < 4; ++k) pack.values[k] = value_at(args, frame, y + k / 2, x + k % 2, scale);
     }
+    *reinterpret_cast<Pack<Out, kPack>*>(target) = pack;
   }
 
   template <int P>
@@ -292,9 +287,12 @@ struct Write : PhaseDefaults {
       shared.totals[thread] = total;
     }
     if constexpr (P == 2) {
-      if (thread == 0) shared.scale = decide(args, block, shared.totals);
+      if (thread < 2) shared.deviations[thread] = deviation_of(shared.totals + 2 * thread, pixels(args));
     }
     if constexpr (P == 3) {
+      if (thread == 0) decide(args, block, shared);
+    }
+    if constexpr (P == 4) {
       for (int k = 0; k < kUnits; ++k) {
         const int unit = (block.x * kUnits + k) * kThreads + thread;
         if (unit >= units(args)) return;
