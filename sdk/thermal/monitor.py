@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitviper.sdk.cameras import CameraProfile, camera_profile
+from pitviper.sdk.drift import DriftStats, DriftWatch
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.frames import check_frame
 from pitviper.sdk.stream_stats import Spread
@@ -56,6 +57,7 @@ class MonitorStats:
         bad_px: Pixels known to be bad.
         frames_needed: Frames that the map of bad pixels still needs; 0 when every pixel was judged.
         time_ms: Spread of the time per frame over the last frames (at most 1,000), None before the first.
+        drift: Noise, fixed pattern, focus and scores, then against now.
     """
 
     frames: int
@@ -64,11 +66,17 @@ class MonitorStats:
     bad_px: int
     frames_needed: int
     time_ms: Spread | None
+    drift: DriftStats
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers by name, safe for JSON."""
         spread = None if self.time_ms is None else self.time_ms.to_dict()
-        return {**vars(self), "flags": dict(self.flags), "time_ms": spread}
+        return {
+            **vars(self),
+            "flags": dict(self.flags),
+            "time_ms": spread,
+            "drift": self.drift.to_dict(),
+        }
 
 
 class ThermalMonitor:
@@ -114,6 +122,7 @@ class ThermalMonitor:
     def _start(self, shape: tuple[int, int]) -> None:
         self._shutter = ShutterWatch()
         self._limits = PinnedLimits()
+        self._drift = DriftWatch()
         self._pixels = PixelMap(shape, samples=self._samples, bands=min(8, shape[0] // 4))
         self._bad: NDArray[np.bool_] = self._pixels.bad
         self._seen_here = 0
@@ -135,6 +144,7 @@ class ThermalMonitor:
             bad_px=int(np.count_nonzero(self._bad)),
             frames_needed=max(0, self._pixels.frames_needed - self._pixels.frames_seen),
             time_ms=Spread.of(times) if times.size else None,
+            drift=self._drift.stats,
         )
 
     def observe(self, frame: Any, flags: Iterable[str] = ()) -> Observation:
@@ -186,6 +196,7 @@ class ThermalMonitor:
         if self._order(pixels):
             found.append("byte_order_suspected")
         if step.usual:
+            self._drift.see(pixels)
             self._pixels.learn(pixels, clipped=clipped > 0)
             if self._pixels.frames_seen % 8 == 0:
                 self._bad = self._pixels.bad
@@ -209,6 +220,7 @@ class ThermalMonitor:
         bad = self._bad
         if bad.shape != found.shape:
             raise InputError(f"detections of a {found.shape} frame; the monitor last saw one of {bad.shape}")
+        self._drift.rate(found)
         if len(found) == 0 or not bad.any():
             return found
         hit = np.array(
