@@ -6,10 +6,12 @@ Each folder is one operation: ``reference.py`` defines it, the other implementat
 """
 
 from pitviper.kernels.affine_modulate import affine_modulate
+from pitviper.kernels.conv_block import Convolution, Head, Merge, conv_block
 from pitviper.kernels.errors import BackendUnavailable
 from pitviper.kernels.extract_targets import Targets, extract_targets
 from pitviper.kernels.native import NativeUnavailable
 from pitviper.kernels.registry import Backend, available_backends
+from pitviper.kernels.residual_block import residual_block
 from pitviper.kernels.samf_fuse import samf_join, samf_split
 from pitviper.kernels.standardise import NORMALISATION, standardise
 
@@ -17,11 +19,16 @@ __all__ = [
     "NORMALISATION",
     "Backend",
     "BackendUnavailable",
+    "Convolution",
+    "Head",
+    "Merge",
     "NativeUnavailable",
     "Targets",
     "affine_modulate",
     "available_backends",
+    "conv_block",
     "extract_targets",
+    "residual_block",
     "samf_join",
     "samf_split",
     "standardise",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pitviper.kernels import registry
 from pitviper.kernels.conv_block import host_impl, maps, reference
 from pitviper.kernels.conv_block.reference import Array, Convolution, Head, Merge
@@ -54,7 +56,8 @@ def conv_block(
         merge = maps.require_merge(merge, x)
     scale, up = convolution.stride, convolution.upsample
     rows, columns = (-(-side // scale) * up for side in size)
-    shape = (x.shape[0], rows, columns, convolution.weight.shape[0])
+    channels = convolution.weight.shape[0]
+    shape: tuple[int, ...] = (x.shape[0], rows, columns, channels)
     if residual is not None:
         residual = maps.require_map(residual, "residual", like=x)
         maps.require_shape(residual, "residual", shape)
@@ -62,7 +65,7 @@ def conv_block(
     if head is not None:
         if residual is not None or up != 1:
             raise ValueError("a head takes neither a residual nor upsample; leave them out")
-        head = maps.require_head(head, x, shape)
+        head = maps.require_head(head, x, (x.shape[0], rows, columns, channels))
         side = 2 if len(head.weight) == 4 else 1
         shape, dtype = (x.shape[0], side * rows, side * columns), maps.LOGITS
     result = maps.empty(shape, dtype) if out is None else maps.require_out(out, shape, dtype)
@@ -81,7 +84,7 @@ def require_input(x: object, convolution: Convolution) -> tuple[Array, int, tupl
     if given.ndim == 4:
         return given, given.shape[3], given.shape[1:3]
     weight = getattr(convolution, "weight", None)
-    inputs = weight.shape[1] if getattr(weight, "ndim", 0) == 4 else 0
+    inputs = weight.shape[1] if isinstance(weight, np.ndarray) and weight.ndim == 4 else 0
     if inputs not in (1, 4):
         raise ValueError(
             f"a frame {given.shape} needs a convolution of 1 channel, or of 4 to be read space-to-depth; "
