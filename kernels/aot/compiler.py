@@ -14,8 +14,8 @@ from pitviper.kernels.aot.limits import ARCHITECTURES, WARP, Occupancy, occupanc
 from pitviper.kernels.aot.resources import Resources, read_resources
 from pitviper.kernels.aot.variant import Variant
 
-IMPLEMENTATIONS: Final = ("affine_modulate", "conv_block", "residual_block", "samf_fuse")
-"""Folders whose ``triton_impl.py`` may have a function ``aot_variants``."""
+IMPLEMENTATIONS: Final = ("affine_modulate", "conv_block", "samf_fuse")
+"""Folders with a ``triton_impl.py``, which has a function ``aot_variants``."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,7 @@ def variants() -> list[Variant]:
         raise RuntimeError("TRITON_INTERPRET is set: its kernels are Python and cannot be compiled; unset it")
     found: list[Variant] = []
     for operation in IMPLEMENTATIONS:
-        name = f"pitviper.kernels.{operation}.triton_impl"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as missing:
-            if missing.name != name:
-                raise
-            continue
-        found += module.aot_variants()
+        found += importlib.import_module(f"pitviper.kernels.{operation}.triton_impl").aot_variants()
     return found
 
 
@@ -83,26 +76,7 @@ def compile_variant(variant: Variant, capability: int, folder: Path) -> Compiled
         KeyError: The limits of that capability are not known.
         RuntimeError: The compiler does not know the capability, or refuses the kernel.
     """
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    limits = ARCHITECTURES[capability]
-    names = list(variant.kernel.arg_names)
-    signature = {name: variant.signature.get(name, "constexpr") for name in names}
-    aligned: dict[tuple[int, ...], list[list[Any]]] = {
-        (names.index(name),): [["tt.divisibility", 16]] for name in variant.aligned
-    }
-    options = {
-        "num_warps": variant.num_warps,
-        "num_stages": variant.num_stages,
-        "enable_fp_fusion": True,
-    }
-    binary = triton.compile(
-        ASTSource(variant.kernel, signature, dict(variant.constants), aligned),
-        target=GPUTarget("cuda", capability, WARP),
-        options=options,
-    )
+    binary = _compile(variant, capability)
     path = folder / f"{variant.operation}-{capability}.cubin"
     path.write_bytes(binary.asm["cubin"])
     (read,) = read_resources(path, capability=capability)
@@ -118,11 +92,38 @@ def compile_variant(variant: Variant, capability: int, folder: Path) -> Compiled
         variant,
         resources,
         occupancy(
-            limits,
+            ARCHITECTURES[capability],
             registers=resources.registers,
             shared=resources.shared,
             threads=WARP * variant.num_warps,
         ),
+    )
+
+
+def assembly(variant: Variant, capability: int) -> str:
+    """PTX of one variant: which instructions load, multiply and store. Raises as `compile_variant`."""
+    text: str = _compile(variant, capability).asm["ptx"]
+    return text
+
+
+def _compile(variant: Variant, capability: int) -> Any:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = list(variant.kernel.arg_names)
+    signature = {name: variant.signature.get(name, "constexpr") for name in names}
+    aligned: dict[tuple[int, ...], list[list[Any]]] = {
+        (names.index(name),): [["tt.divisibility", 16]] for name in variant.aligned
+    }
+    return triton.compile(
+        ASTSource(variant.kernel, signature, dict(variant.constants), aligned),
+        target=GPUTarget("cuda", capability, WARP),
+        options={
+            "num_warps": variant.num_warps,
+            "num_stages": variant.num_stages,
+            "enable_fp_fusion": True,
+        },
     )
 
 

@@ -109,5 +109,11 @@ def occupancy(architecture: Architecture, *, registers: int, shared: int, thread
     return Occupancy(room[bound], room[bound] * warps * WARP / architecture.threads, bound)
 
 
+def register_share(architecture: Architecture, registers: int) -> float:
+    """The most that registers allow of a multiprocessor's warps, 0 to 1, where the size of a block is not known."""
+    warps = _REGISTERS // _PARTITIONS // _up(registers * WARP, _REGISTER_UNIT) * _PARTITIONS
+    return min(1.0, warps * WARP / architecture.threads)
+
+
 def _up(value: int, unit: int) -> int:
     return -(-value // unit) * unit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Variant`: one compiled form of a Triton kernel, as the tables ``AOT_VARIANTS`` of the implementations list them."""
+"""`Variant`: one compiled form of a Triton kernel, as ``aot_variants()`` of each ``triton_impl.py`` lists them."""
 
 from __future__ import annotations
 
