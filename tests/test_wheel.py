@@ -23,6 +23,8 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFi
             *(sys.executable, "-I", "-m", "build", "--wheel", "--no-isolation"),
             # Its own build folder: the checkout's may belong to an editable install of another interpreter.
             *("--config-setting", f"build-dir={folder / 'build'}"),
+            # What is looked at here is the same without device code, which takes nvcc minutes.
+            *("--config-setting", "cmake.define.PITVIPER_CUDA=OFF"),
             *("--outdir", str(folder), str(root)),
         ],
         capture_output=True,
