@@ -142,13 +142,29 @@ def accuracy_table(result: dict[str, Any]) -> str:
         for data, found in sets.items():
             first = found["ways"][0]["truth"]
             rows.append(f"| {model} | {data} | {result['reference']} | {_numbers(first, 0)} | | |")
-            for way in found["ways"]:
+            for way in _distinct(found["ways"]):
                 gate = "" if "int8" not in way["engine"] else _gate(way["gate_of_int8"])
                 changed = f"{way['lost']} / {way['added']} of {way['targets']}"
                 rows.append(
                     f"| {model} | {data} | {way['engine']} | {_numbers(way['truth'], 1)} | {changed} | {gate} |"
                 )
     return "\n".join(rows)
+
+
+def _distinct(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ways of one engine that give the very same numbers share a row."""
+    kept: list[dict[str, Any]] = []
+    for way in ways:
+        words = way["engine"].split()
+        numbers = {key: value for key, value in way.items() if key != "engine"}
+        for other in kept:
+            same = numbers == {key: value for key, value in other.items() if key != "engine"}
+            if same and other["engine"].split()[:2] == words[:2]:
+                other["engine"] += f", {words[-1]}"
+                break
+        else:
+            kept.append(dict(way))
+    return kept
 
 
 def _gate(found: str | list[str]) -> str:

@@ -81,7 +81,7 @@ def export_model(
     format: str = "onnx",
     precision: str = "fp32",
     calibrate: Any = None,
-    ranges: str = "minmax",
+    ranges: str = "percentile",
     verify: Any = None,
     force: bool = False,
 ) -> ExportReport:
@@ -97,7 +97,7 @@ def export_model(
         format: One of `FORMATS`.
         precision: One of `PRECISIONS`. ``int8`` needs ``calibrate`` and ``verify``.
         calibrate: Frames that the ranges of the 8-bit maps are taken from: what `open_source` accepts, or a `Dataset`.
-        ranges: How they are taken: ``minmax``, ``percentile`` or ``entropy``.
+        ranges: How they are taken: ``percentile``, ``minmax`` or ``entropy``.
         verify: Frames on which what is written is compared with the running detector in every engine that can run it
             here; with masks, as a `Dataset`, also by Pd and IoU. The limits are `limits_of`.
         force: Write it although a limit of ``verify`` is broken; the report then says which.

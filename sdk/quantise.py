@@ -23,7 +23,7 @@ from pitviper.sdk.errors import InputError, MissingExtra
 
 __all__ = ["METHODS", "Quantised", "calibration_inputs", "quantise"]
 
-METHODS: Final = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+METHODS: Final = {"percentile": "Percentile", "minmax": "MinMax", "entropy": "Entropy"}
 """How the range of a map is chosen, by ONNX Runtime's name of it."""
 PERCENTILE: Final = 99.999
 """A target of four pixels is 0.001 % of a 640x512 frame: a lower percentile cuts off what is looked for."""
@@ -89,7 +89,9 @@ def calibration_inputs(
     return windows
 
 
-def quantise(network: bytes, inputs: Sequence[NDArray[np.float32]], *, ranges: str = "minmax") -> Quantised:
+def quantise(
+    network: bytes, inputs: Sequence[NDArray[np.float32]], *, ranges: str = "percentile"
+) -> Quantised:
     """Quantise the inner convolutions of a network: weights per channel, activations per map.
 
     Args:

@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     group = parser.add_argument_group("int8 and comparing engines")
     group.add_argument("--calibrate", metavar="FRAMES", help="frames that the ranges of int8 are taken from")
     group.add_argument(
-        "--ranges", default="minmax", choices=tuple(METHODS), help="how (default: %(default)s)"
+        "--ranges", default="percentile", choices=tuple(METHODS), help="how (default: %(default)s)"
     )
     frames = group.add_mutually_exclusive_group()
     frames.add_argument("--verify", metavar="FRAMES", help="compare every engine here on these frames first")

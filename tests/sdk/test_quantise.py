@@ -81,16 +81,12 @@ def test_the_package_runs_in_8_bits_where_it_is_asked_for(
 def test_the_package_says_how_it_was_made_and_keeps_the_outer_convolutions(package: Path) -> None:
     opened = sdk.open_model(package)
     told = json.loads(opened.read("quantisation.json"))
-    assert (told["ranges"], told["frames"], told["convolutions"]) == ("minmax", 3, 14)
+    assert (told["ranges"], told["frames"], told["convolutions"]) == ("percentile", 3, 14)
     assert len(told["kept_fp32"]) == 3
     assert [each["engine"] for each in told["comparisons"]] == list(ENGINES)
     graph = onnx.load_from_string(opened.read("network-int8.onnx")).graph
     makers = {name: node for node in graph.node for name in node.output}
-    quantised = {
-        node.name
-        for node in graph.node
-        if node.op_type == "Conv" and node.input[1] in makers
-    }
+    quantised = {node.name for node in graph.node if node.op_type == "Conv" and node.input[1] in makers}
     every = {node.name for node in graph.node if node.op_type == "Conv"}
     assert every - quantised == set(told["kept_fp32"])
     weights = {each.name: tuple(each.dims) for each in graph.initializer}
@@ -158,7 +154,7 @@ def test_what_int8_needs_is_said(
         detector.export(path, precision="int8", calibrate=frames)
     with pytest.raises(sdk.InputError, match="for precision='int8'"):
         detector.export(path, calibrate=frames)
-    with pytest.raises(sdk.InputError, match="minmax, percentile, entropy"):
+    with pytest.raises(sdk.InputError, match="percentile, minmax, entropy"):
         detector.export(path, precision="int8", calibrate=frames, verify=frames, ranges="mean")
     with pytest.raises(sdk.InputError, match="holds a target"):
         detector.export(path, precision="int8", calibrate=frames[:1], verify=flat)
