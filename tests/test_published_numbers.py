@@ -33,7 +33,12 @@ def test_every_result_says_how_it_was_measured(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "table"),
-    [("README.md", "validation"), ("docs/results.md", "validation"), ("docs/tracking.md", "tracking_video")],
+    [
+        ("README.md", "validation"),
+        ("docs/results.md", "validation"),
+        ("docs/tracking.md", "tracking_video"),
+        ("docs/engines.md", "engines"),
+    ],
 )
 def test_pages_hold_the_measured_tables(page: str, table: str, tables: ModuleType) -> None:
     """A table that was edited by hand, or left behind by a new measurement, is not what its result file says."""
