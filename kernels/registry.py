@@ -24,10 +24,10 @@ BackendChoice = Literal["auto", "cuda", "triton", "torch", "host", "numpy"]
 PREFERENCE: Final[Mapping[str, tuple[BackendName, ...]]] = MappingProxyType(
     {
         "affine_modulate": ("triton", "torch"),
-        "conv_block": ("host", "numpy"),
+        "conv_block": ("numpy", "host"),
         "conv_block_tensors": ("triton", "torch"),
         "extract_targets": ("host", "numpy"),
-        "residual_block": ("host", "numpy"),
+        "residual_block": ("numpy", "host"),
         "samf_fuse": ("triton", "torch"),
         "standardise": ("host", "numpy"),
     }

@@ -51,9 +51,12 @@ Status launch_phases(const typename K::Args& args, Index grid, cudaStream_t stre
   constexpr std::size_t kWithoutAsking = 48 * 1024;
   const std::size_t bytes = SharedSize<K>::of(args);
   if (bytes > kWithoutAsking) {
-    const Status raised = status_of(
-        cudaFuncSetAttribute(phases::kernel<K>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
-    if (!raised.ok()) return {Status::kUnavailable, "a block needs more shared memory than this GPU gives to one"};
+    const cudaError_t raised =
+        cudaFuncSetAttribute(phases::kernel<K>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    const Status status = status_of(raised);
+    if (raised == cudaErrorInvalidValue)
+      return {Status::kUnavailable, "a block needs more shared memory than this GPU gives to one"};
+    if (!status.ok()) return status;
   }
   const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
   phases::kernel<K><<<blocks, K::kThreads, bytes, stream>>>(args);

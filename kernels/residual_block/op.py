@@ -33,8 +33,8 @@ def residual_block(
         shortcut: Add ``x`` before the last ReLU.
         out: Receives the result: C order, the result's dtype and shape, at an address that is a multiple of 16.
             It must not overlap another argument.
-        backend: ``"auto"``, ``"host"`` (the body of the GPU's kernel, compiled for the CPU: for tests and
-            for the ``host`` device, not for speed) or ``"numpy"`` (the definition).
+        backend: ``"numpy"`` (the definition, which ``"auto"`` takes) or ``"host"`` (the body of the GPU's kernel,
+            compiled for the CPU: slower, it is there to be tested and for the ``host`` device).
 
     Returns:
         The map [N, H, W, C_out] of the dtype of ``x``; ``out`` if given.
