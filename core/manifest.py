@@ -112,8 +112,8 @@ class Manifest:
     def from_json(cls, text: str, *, source: str = MANIFEST) -> Manifest:
         """Parse ``manifest.json``; ``source`` names it in errors."""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             raise PackageError(f"{source}: not valid JSON ({error}); get the package again") from error
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             found = values.get("schema") if isinstance(values, dict) else type(values).__name__
@@ -125,9 +125,45 @@ class Manifest:
         try:
             values["operating_points"] = tuple(OperatingPoint(**p) for p in values["operating_points"])
             values["data"] = tuple(values["data"])
+            _check_types(values)
         except TypeError as error:
             raise PackageError(f"{source}: {error}; get the package again") from error
         return cls(**values)
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("name", "normalisation", "licence", "provenance"), str),
+    **dict.fromkeys(("architecture", "metrics", "training", "files"), dict),
+    "stride": int,
+}
+
+
+def _check_types(values: dict[str, Any]) -> None:
+    """Raise TypeError for a field that is not of its type, so that nobody who reads a manifest has to look."""
+    for key, kind in _TYPES.items():
+        if type(values[key]) is not kind:
+            raise TypeError(f"{key} must be {kind.__name__}, got {values[key]!r:.60}")
+    if values["stride"] < 1:
+        raise TypeError(f"stride must be at least 1, got {values['stride']}")
+    for each in (*values["data"], *values["metrics"].values(), *values["files"].values()):
+        if not isinstance(each, dict):
+            raise TypeError(f"data, metrics and files hold objects, got {each!r:.60}")
+    for measured in values["metrics"].values():
+        if type(measured.get("images", 0)) is not int:
+            raise TypeError(f"images must be a whole number, got {measured['images']!r:.60}")
+    for point in values["operating_points"]:
+        rates = (point.pd, point.fa_per_mpix, point.false_objects_per_frame)
+        numbers = all(_is_number(each) for each in (point.threshold, *(r for r in rates if r is not None)))
+        if not numbers or not isinstance(point.name, str) or not isinstance(point.data, str):
+            raise TypeError(f"no operating point: {point!r:.200}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,12 @@ class Calibration:
             if unknown:
                 raise InputError(f"unknown key {sorted(unknown)[0]!r}")
             shape = values.get("shape")
+            # JSON has no infinity, but 1e999 becomes one.
+            infinite = [
+                key for key, each in values.items() if isinstance(each, float) and not math.isfinite(each)
+            ]
+            if infinite:
+                raise InputError(f"{infinite[0]} is not finite")
             return cls(
                 **{
                     **values,

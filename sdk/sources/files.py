@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -31,7 +31,7 @@ def open_path(text: str, how: OpenOptions) -> Source:
         SourceError: There is none, or it cannot be read.
     """
     if text.lower().startswith("file://"):
-        text = unquote(urlsplit(text).path)
+        text = "/" + unquote(text[7:].partition("/")[2])
     path = Path(text)
     if path.is_dir() or (not path.exists() and any(sign in text for sign in "*?[")):
         return ImageFiles(find_images(text), name=text, on_error=how.on_error)

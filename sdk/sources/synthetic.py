@@ -7,7 +7,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from pitviper.core.synthetic import CLUTTERS, Scene, SceneConfig
 from pitviper.sdk.errors import InputError
@@ -47,9 +47,12 @@ def parse_scene(uri: str) -> SceneConfig:
     Raises:
         InputError: An unknown or repeated key, or a value that does not fit.
     """
-    parts = urlsplit(uri)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    place = (parts.netloc + parts.path).strip("/")
+    place, _, query = uri.partition("://")[2].partition("?")
+    place = place.strip("/")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True)
+    except ValueError as error:
+        raise InputError(f"{uri:.200}: its keys cannot be read ({error})") from error
     if place:
         pairs.append(("clutter", place))
     given = dict(pairs)

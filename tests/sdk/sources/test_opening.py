@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pitviper import sdk
 from pitviper.core.synthetic import Scene, SceneConfig
@@ -192,3 +195,17 @@ def test_every_scheme_of_the_table_opens_or_says_what_is_missing() -> None:
         assert callable(getattr(import_module(f"pitviper.sdk.{module}"), name))
         assert scheme.summary
         assert scheme.example
+
+
+def test_a_file_by_uri_keeps_odd_characters(tmp_path: Path) -> None:
+    folder = tmp_path / "a b?#[1]"
+    folder.mkdir()
+    Image.fromarray(np.full((40, 48), 9, np.uint16)).save(folder / "f.png")
+    (frame,) = open_source(f"file://{quote(str(folder))}/f.png")
+    assert frame.image[0, 0] == 9
+
+
+@pytest.mark.parametrize("text", ["synthetic://[", "synthetic://sea]?seed=1"])
+def test_brackets_in_a_scene_are_an_input_error(text: str) -> None:
+    with pytest.raises(sdk.InputError, match="clutter"):
+        open_source(text)
