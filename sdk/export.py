@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import DETECTOR_ONNX, NETWORK_ONNX, Package, PackageError, file_record
 from pitviper.kernels import extract_targets, standardise
 from pitviper.sdk.errors import AccuracyGate, InputError, MissingExtra, SinkError
-from pitviper.sdk.exported import detector_file, ways_of_file, ways_of_package, with_int8
+from pitviper.sdk.exported import (
+    detector_file,
+    plan_file,
+    ways_of_file,
+    ways_of_package,
+    ways_of_plan,
+    with_int8,
+)
 
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
@@ -24,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "PRECISIONS", "ExportReport", "export_model"]
 
-FORMATS: Final = ("onnx", "package")
+FORMATS: Final = ("onnx", "package", "plan")
+_FILES: Final = ("onnx", "plan")
 PRECISIONS: Final = ("fp32", "int8")
 TOLERANCE: Final = 1e-3
 """Largest difference of one pixel's probability. The graph computes the frame statistics in float32, the SDK in
@@ -39,7 +47,8 @@ class ExportReport:
 
     Attributes:
         path: The file or the package.
-        format: ``onnx``: frame float32 [N, 1, H, W] in raw counts -> probability float32 [N, 1, H, W]; or ``package``.
+        format: ``onnx``: frame float32 [N, 1, H, W] in raw counts -> probability float32 [N, 1, H, W]; ``package``; or
+            ``plan``, what the C interface opens.
         precision: ``fp32`` or ``int8``.
         sha256: Of the file; of the 8-bit network in a package.
         bytes: Its size.
@@ -89,7 +98,8 @@ def export_model(
 
     The file takes raw counts and returns the probability map; standardisation, padding, network and crop are in
     it. A package is a copy of the model's that also holds its network in 8 bits, for ``precision="int8"`` of
-    `Detector`. Either appears at ``path`` only after the checks have passed.
+    `Detector`. A plan is the model as the fused kernels run it, for programs in C and C++. Each appears at ``path``
+    only after the checks have passed.
 
     Args:
         detector: Detector that is running the model.
@@ -117,11 +127,13 @@ def export_model(
     if quantised is not None and format == "package":
         content = quantised.content
         ways = ways_of_package(with_int8(package, quantised), "int8", detector.threshold)
+    elif format == "plan":
+        content, ways = plan_file(package), ways_of_plan(package, detector.threshold)
     else:
         content = detector_file(package, quantised)
         ways = ways_of_file(content, f"{package.path}/{DETECTOR_ONNX}")
     difference, targets, differing = _compare(
-        detector, ways["onnxruntime"], TOLERANCE if quantised is None else None
+        detector, next(iter(ways.values())), TOLERANCE if quantised is None else None
     )
     comparisons, broken = _verified(detector, verify, ways, precision, force)
     if quantised is not None and format == "package":
@@ -171,13 +183,17 @@ def _check(
         raise InputError(
             f"export precision {precision!r} is not offered; it is one of {', '.join(PRECISIONS)}"
         )
-    if format == "onnx" and target.suffix.lower() != ".onnx":
+    if format in _FILES and target.suffix.lower() != f".{format}":
         # The only thing that stands between a mistyped argument and a recording that is replaced by a model.
-        raise InputError(f"{target}: an export to onnx needs the suffix .onnx")
+        raise InputError(f"{target}: an export to {format} needs the suffix .{format}")
     source = detector.package.path.resolve()
     if source in (target.resolve(), target.resolve().parent):
         raise InputError(
             f"{target}: lies in the package of the model, whose files are hashed; choose another place"
+        )
+    if precision == "int8" and format == "plan":
+        raise InputError(
+            "a plan runs in fp32 or fp16, as its reader chooses; int8 needs format 'onnx' or 'package'"
         )
     if precision == "int8" and not (calibrated and verified):
         raise InputError(
@@ -236,9 +252,9 @@ def _compare(detector: Detector, way: MapOf, tolerance: float | None) -> tuple[f
         difference = float(np.abs(theirs - ours.score_map).max())
         if tolerance is not None and not difference <= tolerance:
             raise AccuracyGate(
-                f"{DETECTOR_ONNX} differs from engine {detector.engine_info.name} by {difference:.2g} in probability "
-                f"on a synthetic frame {shape[0]}x{shape[1]}, allowed is {tolerance:g}; the package was made by "
-                "another version, make it again"
+                f"what would be written differs from engine {detector.engine_info.name} by {difference:.2g} in "
+                f"probability on a synthetic frame {shape[0]}x{shape[1]}, allowed is {tolerance:g}; the package was "
+                "made by another version, make it again"
             )
         worst, count = max(worst, difference), count + len(ours)
         differing += _differing(theirs, ours.score_map, ours.threshold)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.quantise import Quantised
     from pitviper.sdk.verify import Comparison, MapOf
 
-__all__ = ["detector_file", "ways_of_file", "ways_of_package", "with_int8"]
+__all__ = ["detector_file", "plan_file", "ways_of_file", "ways_of_package", "ways_of_plan", "with_int8"]
 
 
 def detector_file(package: Package, quantised: Quantised | None) -> bytes:
@@ -47,6 +47,28 @@ def detector_file(package: Package, quantised: Quantised | None) -> bytes:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"int8 needs torch and onnx ({error}); pip install 'pitviper[export]'") from error
     return detector_onnx(quantised.content, stride=package.manifest.stride)
+
+
+def plan_file(package: Package) -> bytes:
+    """The plan of fused launches, as the C interface reads it.
+
+    Raises:
+        ModelError: The fused kernels do not run this network.
+    """
+    from pitviper.core.plan import PlanError, build_plan
+
+    try:
+        return build_plan(package).to_bytes()
+    except PlanError as error:
+        raise ModelError(str(error)) from error
+
+
+def ways_of_plan(package: Package, threshold: float) -> dict[str, MapOf]:
+    """The package's plan, run on the CPU in fp32 by the runtime that C programs use."""
+    from pitviper.sdk.detector import Detector
+
+    detector = Detector(package, engine="cuda", device="cpu", threshold=threshold, warmup=False)
+    return {"plan on the CPU": lambda frame: detector.detect(frame).score_map}
 
 
 def with_int8(package: Package, quantised: Quantised, comparisons: Sequence[Comparison] = ()) -> Package:

@@ -70,3 +70,16 @@ def test_a_recording_or_a_file_of_the_package_is_not_replaced(tmp_path: Path) ->
 def test_another_format_is_refused(detector: sdk.Detector, tmp_path: Path) -> None:
     with pytest.raises(sdk.InputError, match=r"'engine'.*onnx"):
         detector.export(tmp_path / "out.engine", format="engine")
+
+
+def test_a_plan_is_what_the_fused_runtime_opens(detector: sdk.Detector, tmp_path: Path) -> None:
+    report = detector.export(
+        tmp_path / "out.plan", format="plan", verify=[np.full((48, 64), 7800, np.uint16)]
+    )
+    assert report.max_abs_difference < 1e-3
+    assert [each.engine for each in report.comparisons] == ["plan on the CPU"]
+    assert (tmp_path / "out.plan").read_bytes().startswith(b"PVPLAN")
+    with pytest.raises(sdk.InputError, match=r"suffix \.plan"):
+        detector.export(tmp_path / "out.onnx", format="plan")
+    with pytest.raises(sdk.InputError, match="fp32 or fp16"):
+        detector.export(tmp_path / "out.plan", format="plan", precision="int8")
