@@ -89,6 +89,8 @@ class ReconnectingSource(Source):
         self._wakeup = Wakeup()
         self._interrupted = False
         self._alive_at: float | None = time.monotonic()
+        self._attempts = 0
+        self._waits = policy.waits()
 
     @property
     def alive_at(self) -> float:
@@ -109,7 +111,9 @@ class ReconnectingSource(Source):
                     last, seen = base + frame.index, time.monotonic()
                     self.skipped = skipped + self._source.skipped
                     flags = ("after_gap", "reconnected") if self.recovering else ()
-                    self.recovering = False
+                    if self.recovering:
+                        # Only a frame shows that it is back: a camera that opens and dies is not tried ever faster.
+                        self.recovering, self._attempts, self._waits = False, 0, self._policy.waits()
                     yield replace(frame, index=last, flags=(*frame.flags, *flags))
                 return
             except OSError as error:
@@ -123,8 +127,9 @@ class ReconnectingSource(Source):
         self.recovering = True
         self._source.close()
         _LOG.warning("%s: lost (%s); opening it again", self.info.name, error)
-        for attempt, wait in enumerate(self._policy.waits()):
-            self._check_limit(error, seen, wait, attempt)
+        for wait in self._waits:
+            self._check_limit(error, seen, wait)
+            self._attempts += 1
             self._alive_at = None
             self._wakeup.wait(wait)
             self._alive_at = time.monotonic()
@@ -137,17 +142,17 @@ class ReconnectingSource(Source):
                 continue
             self._alive_at = time.monotonic()
             self.reconnects += 1
-            _LOG.info("%s: opened again at attempt %d", self.info.name, attempt + 1)
+            _LOG.info("%s: opened again at attempt %d", self.info.name, self._attempts)
             return
 
-    def _check_limit(self, error: OSError, seen: float, wait: float, attempts: int) -> None:
+    def _check_limit(self, error: OSError, seen: float, wait: float) -> None:
         limit = self._policy.give_up_s
         silent = time.monotonic() - seen
         if limit is None or silent + wait <= limit:
             return
         raise SourceLost(
-            f"{self.info.name}: lost, and {attempts} attempts to open it again in {silent:.1f} s failed: {error}. "
-            "Check the camera and its cable or network; Reconnect(give_up_s=None) never gives up"
+            f"{self.info.name}: lost, and {self._attempts} attempts to open it again in {silent:.1f} s failed: "
+            f"{error}. Check the camera and its cable or network; Reconnect(give_up_s=None) never gives up"
         ) from error
 
     def _release(self) -> None:
