@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -18,6 +19,18 @@ from pitviper.kernels import checks, native
 from pitviper.kernels.extract_targets.targets import Targets
 
 _TYPES: Final = {"|u1": 1, "<u2": 2, "<f2": 3, "<f4": 4}
+_STATUSES: Final = (
+    "PV_OK",
+    "PV_ARGUMENT",
+    "PV_PLAN",
+    "PV_FRAME",
+    "PV_DEVICE",
+    "PV_MEMORY",
+    "PV_CLOSED",
+    "PV_BUSY",
+    "PV_EMPTY",
+    "PV_NETWORK",
+)
 _PAGEABLE, _PINNED, _GPU = 0, 1, 2
 _SLOTS: Final = 2
 
@@ -28,10 +41,6 @@ class RuntimeFailure(RuntimeError):
     Attributes:
         status: Name of the status in ``pitviper.h``, ``PV_FRAME`` for instance.
     """
-
-    NAMES: Final = (
-        "PV_OK PV_ARGUMENT PV_PLAN PV_FRAME PV_DEVICE PV_MEMORY PV_CLOSED PV_BUSY PV_EMPTY PV_NETWORK".split()
-    )
 
     def __init__(self, status: str, text: str) -> None:
         super().__init__(text)
@@ -100,12 +109,13 @@ class FusedRuntime:
         """Begin a frame.
 
         Args:
-            frame: uint8, uint16, float16 or float32 [H, W] with adjacent columns, at least 32 x 32: a NumPy array, or
-                an object with ``__cuda_array_interface__`` for a GPU. It is never written to; what is not an ordinary
-                array must stay as it is until its result was polled.
+            frame: uint8, uint16, float16 or float32 [H, W], at least 32 x 32: a NumPy array, an object with
+                ``__cuda_array_interface__`` (PyTorch and CuPy on a GPU), or with ``__dlpack__`` in ordinary memory.
+                It is never written to; what is pinned or on a GPU must stay as it is until its result was polled.
             id: Comes back with the result.
             pinned: The array lies in page-locked memory, so that it need not be copied first.
-            stream: Address of a CUDA stream whose earlier work writes the frame.
+            stream: Address of the CUDA stream whose earlier work writes the frame (1 is the default stream); 0 if
+                that work is done.
 
         Raises:
             TypeError: Not such an object, or another dtype.
@@ -117,7 +127,11 @@ class FusedRuntime:
             self._call("submit", self._handle, address, layout, _GPU, stream or own_stream, id)
             self._kept.append(frame)
             return
+        if not isinstance(frame, np.ndarray) and hasattr(frame, "__dlpack__"):
+            frame = np.from_dlpack(frame)
         array = checks.require_frame(frame)
+        if abs(array.strides[0]) < array.shape[1] * array.itemsize:  # rows that lie over one another
+            array = np.ascontiguousarray(array)
         layout = (_TYPES[array.dtype.str], *array.shape, array.strides[0])
         place = _PINNED if pinned else _PAGEABLE
         self._call("submit", self._handle, array.ctypes.data, layout, place, stream, id)
@@ -193,18 +207,31 @@ class FusedRuntime:
             return getattr(self._native, f"runtime_{name}")(*values)
         except self._native.RuntimeFailure as error:
             code, text = error.args
-            raise RuntimeFailure(RuntimeFailure.NAMES[code], text) from None
+            raise RuntimeFailure(_STATUSES[code], text) from None
 
 
 def _on_gpu(interface: dict[str, Any]) -> tuple[int, tuple[int, int, int, int], int]:
     """Address, layout and stream of a ``__cuda_array_interface__``."""
     kind, shape = interface["typestr"], tuple(interface["shape"])
     if kind not in _TYPES or len(shape) != 2:
-        raise TypeError(f"a frame on a GPU is uint8, uint16, float16 or float32 [H, W], got {kind} {list(shape)}")
+        raise TypeError(
+            f"a frame on a GPU is uint8, uint16, float16 or float32 [H, W], got {kind} {list(shape)}"
+        )
     size = int(kind[2:])
     strides = interface.get("strides") or (size * shape[1], size)
-    if strides[1] != size:
-        raise TypeError(f"columns of a frame on a GPU must be adjacent, got strides {strides}")
-    # Of the streams that the interface can name, 1 is the default one; None asks for no synchronisation.
-    stream = interface.get("stream") or 0
-    return interface["data"][0], (_TYPES[kind], *shape, strides[0]), stream
+    if strides[1] != size or strides[0] < size * shape[1]:
+        raise TypeError(
+            f"rows of a frame on a GPU must be apart and their columns adjacent, got strides {strides}"
+        )
+    return interface["data"][0], (_TYPES[kind], *shape, strides[0]), interface.get("stream") or 0
+
+
+def capi_prefix() -> Path:
+    """The folder with ``include/pitviper.h`` and ``lib`` of this installation, for CMake's ``CMAKE_PREFIX_PATH``.
+
+    Raises:
+        NativeUnavailable: The compiled module is missing.
+    """
+    found = native.load().__file__
+    assert found is not None
+    return Path(found).parent / "capi"

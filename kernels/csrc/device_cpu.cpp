@@ -9,6 +9,10 @@
 
 namespace pitviper {
 
+void HostDevice::require(const Status& status, const char* operation) {
+  if (!status.ok()) throw Error(PV_DEVICE, std::string(operation) + " was refused: " + status.text);
+}
+
 void* HostDevice::allocate(std::size_t bytes, bool) {
   void* const memory = memory_.allocate(bytes, memory_.context);
   if (memory == nullptr) {
@@ -27,9 +31,9 @@ void HostDevice::submit(int, const GivenFrame& frame, Program& program, const Sl
   program.standardise.type = program.extract.frame_type = frame.type;
   program.standardise.row_bytes = program.extract.frame_row_bytes = frame.row_bytes;
   program.extract.output = memory.records;
-  standardise(program.standardise);
+  require(standardiser::launch_host(program.standardise), "standardise");
   for (const Program::Launch& launch : program.launches) convolve(launch, program.scratch);
-  extract(program.extract);
+  require(extractor::launch_host(program.extract), "extract_targets");
 }
 
 bool HostDevice::finished(int, bool) { return true; }
@@ -77,42 +81,9 @@ class CpuDevice final : public HostDevice {
   }
 
  protected:
-  void standardise(const StandardiseArgs& args) override {
-    const Frame frame{args.frames, args.type, args.height, args.width, args.row_bytes};
-    args.statistics->nonfinite = count_nonfinite(frame);
-    if (args.statistics->nonfinite != 0) return;
-    pitviper::standardise(frame, {static_cast<float*>(args.output), args.out_height, args.out_width}, args.rule);
-  }
-
   void convolve(const Program::Launch& launch, float* scratch) override {
     if (launch.residual) return convolution_cpu::run(launch.block, scratch);
     convolution_cpu::run(launch.conv, scratch);
-  }
-
-  void extract(const ExtractTargetsArgs& args) override {
-    TargetHeader header{};
-    header.frame_nonfinite = static_cast<std::int32_t>(std::min<std::int64_t>(args.statistics->nonfinite, INT32_MAX));
-    if (header.frame_nonfinite == 0) {
-      std::vector<float> map(static_cast<std::size_t>(args.height) * static_cast<std::size_t>(args.width));
-      const char* row = static_cast<const char*>(args.map);
-      float* to = map.data();
-      for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
-        for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
-      }
-      const Frame frame{args.frames, args.frame_type, args.height, args.width, args.frame_row_bytes};
-      const TargetTable table = extract_targets({map.data(), args.height, args.width, args.width * 4}, frame,
-                                                args.threshold, args.capacity, args.rule);
-      header.invalid = static_cast<std::int32_t>(table.nonfinite);
-      header.total = static_cast<std::int32_t>(table.total);
-      header.count = static_cast<std::int32_t>(table.area.size());
-      TargetRecord* record = reinterpret_cast<TargetRecord*>(static_cast<char*>(args.output) + sizeof(header));
-      for (std::size_t i = 0; i < table.area.size(); ++i) {
-        const float* const box = table.xyxy.data() + 4 * i;
-        *record++ = {table.xy[2 * i], table.xy[2 * i + 1], int(box[0]),   int(box[1]),   int(box[2]),
-                     int(box[3]),     table.area[i],       table.peak[i], table.mean[i], table.snr[i]};
-      }
-    }
-    std::memcpy(args.output, &header, sizeof(header));
   }
 };
 

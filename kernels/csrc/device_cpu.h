@@ -5,7 +5,8 @@
 
 namespace pitviper {
 
-// What both devices of ordinary memory share. A frame is finished when submit returns.
+// What both devices of ordinary memory share: frames are standardised and targets extracted by the bodies of the GPU's
+// kernels, which allocate nothing. A frame is finished when submit returns.
 class HostDevice : public Device {
  public:
   explicit HostDevice(const HostMemory& memory) : memory_(memory) {}
@@ -21,9 +22,8 @@ class HostDevice : public Device {
   void probability(const Program& program, const SlotMemory& memory, float* to) override;
 
  protected:
-  virtual void standardise(const StandardiseArgs& args) = 0;
+  static void require(const Status& status, const char* operation);
   virtual void convolve(const Program::Launch& launch, float* scratch) = 0;
-  virtual void extract(const ExtractTargetsArgs& args) = 0;
 
  private:
   HostMemory memory_;

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-
 #include "conv_weights.h"
 #include "device_cpu.h"
 
 namespace pitviper {
 namespace {
-
-void require(const Status& status, const char* operation) {
-  if (!status.ok()) throw Error(PV_DEVICE, std::string(operation) + " was refused: " + status.text);
-}
 
 class BodiesDevice final : public HostDevice {
  public:
@@ -26,12 +20,10 @@ class BodiesDevice final : public HostDevice {
   std::size_t scratch_bytes(const Program&) const override { return 0; }
 
  protected:
-  void standardise(const StandardiseArgs& args) override { require(standardiser::launch_host(args), "standardise"); }
   void convolve(const Program::Launch& launch, float*) override {
     if (launch.residual) return require(residual_block::launch_host(launch.block), "residual_block");
     require(conv_block::launch_host(launch.conv), "conv_block");
   }
-  void extract(const ExtractTargetsArgs& args) override { require(extractor::launch_host(args), "extract_targets"); }
 
  private:
   Dtype dtype_;

@@ -65,8 +65,9 @@ typedef struct pv_options {
   int version;        /* PV_VERSION */
   const char* device; /* "cpu" (default), "cuda:0", ..., or "host": the GPU's kernels run on the CPU, for proof */
   int half;           /* 1: maps and weights in fp16 (default on a GPU), 0: fp32, -1: the device's default */
-  double threshold;   /* probability that a pixel has to exceed; negative: the model's operating point */
-  int max_targets;    /* of one frame, those with the highest peaks; 1 to 65535, 0: 256 */
+  double
+      threshold;   /* probability that a pixel has to exceed; 2^-16 to below 1; negative: the model's operating point */
+  int max_targets; /* of one frame, those with the highest peaks; 1 to 65535, 0: 256 */
   /* Where host memory for maps and weights comes from; both or none. allocate returns 64-byte aligned memory or NULL.
    */
   void* (*allocate)(size_t bytes, void* context);

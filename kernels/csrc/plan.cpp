@@ -246,7 +246,7 @@ void read_rules(Reader& reader, Plan& plan) {
   for (const double weight : {scale.residual_weight, scale.deviation_weight, ring.mad_to_deviation}) {
     require(std::isfinite(weight) && weight > 0.0 && weight < 1e6, "a constant of its frame operations is odd");
   }
-  require(plan.threshold >= 0.0 && plan.threshold < 1.0, "its threshold is no probability");
+  require(plan.threshold >= 1.0 / 65536 && plan.threshold < 1.0, "its threshold is no probability");
   require(scale.box >= 3 && scale.box <= 63 && scale.box % 2 == 1, "its box is no box");
   require(ring.gap >= 0 && ring.gap < ring.reach && ring.reach <= 64 && ring.fewest >= 1, "its ring is no ring");
 }

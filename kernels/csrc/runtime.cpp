@@ -10,6 +10,7 @@ namespace pitviper {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
+constexpr double kLowestThreshold = 1.0 / 65536;
 constexpr int kSmallestSide = 32;
 constexpr int kLargestSide = 32768;
 constexpr std::int64_t kMostPixels = std::int64_t{1} << 24;
@@ -70,7 +71,7 @@ bool Buffer::grow(std::size_t bytes) {
 }
 
 Runtime::Runtime(Plan plan, std::unique_ptr<Device> device, double threshold, int max_targets)
-    : plan_(std::move(plan)), device_(std::move(device)), threshold_(plan_.threshold), max_targets_(max_targets) {
+    : plan_(std::move(plan)), device_(std::move(device)), max_targets_(max_targets) {
   for (Buffer* buffer : {&weights_, &arena_, &plane_, &logits_, &workspace_, &scratch_}) {
     buffer->attach(device_.get(), false, &allocations_);
   }
@@ -82,7 +83,7 @@ Runtime::Runtime(Plan plan, std::unique_ptr<Device> device, double threshold, in
     statistics_[slot].grow(sizeof(FrameStatistics));
     records_[slot].grow(extractor::output_bytes(max_targets));
   }
-  if (threshold >= 0.0) set_threshold(threshold);
+  set_threshold(threshold >= 0.0 ? threshold : plan_.threshold);
   program_.launches.resize(plan_.launches.size());
   load_weights();
 }
@@ -379,8 +380,8 @@ void Runtime::network(const float* standardised, int height, int width, float* p
 }
 
 void Runtime::set_threshold(double threshold) {
-  if (!(threshold >= 0.0 && threshold < 1.0)) {
-    throw Error(PV_ARGUMENT, "the threshold is a probability, at least 0 and below 1");
+  if (!(threshold >= kLowestThreshold && threshold < 1.0)) {
+    throw Error(PV_ARGUMENT, "the threshold is a probability, at least 2^-16 and below 1");
   }
   threshold_ = threshold;
 }

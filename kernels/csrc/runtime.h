@@ -69,7 +69,7 @@ class Runtime {
 
   Plan plan_;
   std::unique_ptr<Device> device_;
-  double threshold_;
+  double threshold_ = 0.0;
   int max_targets_;
   std::uint64_t allocations_ = 0;
   Program program_;

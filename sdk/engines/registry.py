@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pitviper.core.manifest import Package
-from pitviper.sdk.engines import onnxruntime, openvino, torch
+from pitviper.sdk.engines import cuda, onnxruntime, openvino, torch
 from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineUnavailable
 
@@ -29,11 +29,12 @@ ENGINES: Final[dict[str, _Offer]] = {
     "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine, onnxruntime.PRECISIONS),
     "openvino": _Offer(openvino.status, openvino.OpenVinoEngine, openvino.PRECISIONS),
     "torch": _Offer(torch.status, torch.TorchEngine, torch.PRECISIONS),
+    "cuda": _Offer(cuda.status, cuda.CudaEngine, cuda.PRECISIONS),
 }
 """Engines in the order that ``auto`` tries them."""
 
 _ALIASES: Final = {"ort": "onnxruntime", "ov": "openvino"}
-_PLANNED: Final = ("cuda", "tensorrt")
+_PLANNED: Final = ("tensorrt",)
 
 
 def engines() -> list[EngineStatus]:
@@ -41,7 +42,7 @@ def engines() -> list[EngineStatus]:
 
     Example:
         >>> [status.name for status in engines()]
-        ['onnxruntime', 'openvino', 'torch']
+        ['onnxruntime', 'openvino', 'torch', 'cuda']
     """
     return [offer.status() for offer in ENGINES.values()]
 

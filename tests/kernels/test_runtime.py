@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime: plans that were changed, frames that cannot be used, and what is refused instead of crashing."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pitviper import sdk
+from pitviper.core.plan import build_plan
+from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure
+
+HEADER, VALUE, LAUNCH = 248, 16, 108
+
+
+@pytest.fixture(scope="module")
+def plan() -> bytes:
+    return build_plan(sdk.open_model("pit-n")).to_bytes()
+
+
+@pytest.fixture
+def runtime(plan: bytes) -> Any:
+    with FusedRuntime(plan) as opened:
+        yield opened
+
+
+def sealed(content: bytes | bytearray) -> bytes:
+    """With the check sum that belongs to the content, so that only the meaning can be refused."""
+    return bytes(content[:-4]) + struct.pack("<I", zlib.crc32(bytes(content[:-4])))
+
+
+def scene(shape: tuple[int, int], seed: int = 0) -> NDArray[np.uint16]:
+    frame = np.random.default_rng(seed).normal(7800, 12, shape)
+    frame[shape[0] // 2, shape[1] // 3 : shape[1] // 3 + 2] += 600
+    return frame.astype(np.uint16)
+
+
+def refused(content: bytes) -> str:
+    with pytest.raises(RuntimeFailure) as caught:
+        FusedRuntime(content)
+    assert caught.value.status == "PV_PLAN"
+    return str(caught.value)
+
+
+def test_a_plan_of_another_schema_is_refused_with_both_numbers(plan: bytes) -> None:
+    other = bytearray(plan)
+    struct.pack_into("<I", other, 8, 7)
+    assert "schema 7" in refused(sealed(other))
+    assert "reads schema 1" in refused(sealed(other))
+
+
+def test_a_plan_that_was_cut_off_or_changed_is_refused(plan: bytes) -> None:
+    for length in (0, 7, 8, 100, HEADER, len(plan) // 2, len(plan) - 1):
+        assert "cut off" in refused(plan[:length])
+    changed = bytearray(plan)
+    changed[len(plan) // 2] ^= 1
+    assert "check sum" in refused(bytes(changed))
+    assert "no plan" in refused(b"PK\x03\x04" + plan[4:])
+
+
+def test_weights_of_another_network_are_refused(plan: bytes) -> None:
+    other = build_plan(sdk.open_model("pit-s")).to_bytes()
+    mixed = plan[: HEADER + 9 * VALUE + 9 * LAUNCH] + other[HEADER + 13 * VALUE + 13 * LAUNCH :]
+    assert "size" in refused(sealed(mixed))
+
+
+def test_weights_that_are_no_numbers_are_refused(plan: bytes) -> None:
+    changed = bytearray(plan)
+    struct.pack_into("<f", changed, len(plan) - 4 - 400, float("nan"))
+    assert "finite" in refused(sealed(changed))
+
+
+def test_no_change_of_the_plan_breaks_the_parser_or_what_runs_it(plan: bytes) -> None:
+    """Every field of every record, with values that lie just outside, far outside, and in between."""
+    rng = np.random.default_rng(5)
+    structure = HEADER + 9 * VALUE + 9 * LAUNCH
+    frame = scene((40, 56))
+    tried = accepted = 0
+    for at in range(8, structure, 4):
+        for value in (0, 1, 0xFFFFFFFF, 0x7FFFFFFF, int(rng.integers(0, 600)), int(rng.integers(0, 2**32))):
+            changed = bytearray(plan)
+            struct.pack_into("<I", changed, at, value)
+            tried += 1
+            try:
+                opened = FusedRuntime(sealed(changed))
+            except RuntimeFailure as error:
+                assert error.status == "PV_PLAN"
+                continue
+            # What passes, such as another threshold or weights from another place in the file, also runs.
+            with opened:
+                accepted += 1
+                try:
+                    opened.submit(frame)
+                    opened.poll()
+                except RuntimeFailure as error:
+                    assert error.status in ("PV_NETWORK", "PV_FRAME")
+    assert tried > 2000
+    assert 0 < accepted < tried / 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "host"])
+def test_frames_of_every_type_shape_and_stride(plan: bytes, device: str) -> None:
+    whole = scene((60, 90))
+    with FusedRuntime(plan, device=device) as runtime:
+        expected = found(runtime, np.ascontiguousarray(whole[3:51, 7:71]))
+        assert len(expected) >= 1
+        views = {
+            "rows apart": whole[3:51, 7:71],
+            "upside down": np.ascontiguousarray(whole[3:51, 7:71][::-1])[::-1],
+            "columns apart": np.repeat(whole[3:51, 7:71], 2, axis=1)[:, ::2],
+            "other byte order": whole[3:51, 7:71].astype(">u2"),
+            "float32": whole[3:51, 7:71].astype(np.float32),
+            "float16": whole[3:51, 7:71].astype(np.float16).astype(np.float32),
+        }
+        for name, view in views.items():
+            close = 0.05 if name == "float16" else 1e-4
+            np.testing.assert_allclose(found(runtime, view), expected, atol=close, rtol=close, err_msg=name)
+
+
+def found(runtime: FusedRuntime, frame: NDArray[Any]) -> NDArray[np.float64]:
+    runtime.submit(frame)
+    result = runtime.poll()
+    assert result is not None
+    return np.column_stack([result.targets.xy, result.targets.area, result.targets.peak])
+
+
+def test_rows_that_share_memory_are_read_as_they_are(runtime: FusedRuntime) -> None:
+    row = scene((1, 64))[0]
+    same = np.broadcast_to(row, (40, 64))
+    np.testing.assert_array_equal(found(runtime, same), found(runtime, np.array(same)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "words"),
+    [
+        (np.zeros((64, 64), np.int32), TypeError, "int32"),
+        (np.zeros((64, 64), np.complex64), TypeError, "complex64"),
+        (np.zeros((3, 64, 64), np.uint16), ValueError, r"\(3, 64, 64\)"),
+        ([[1, 2], [3, 4]], TypeError, "list"),
+        (np.zeros((31, 64), np.uint16), RuntimeFailure, "32"),
+        (np.full((64, 64), np.nan, np.float32), RuntimeFailure, "4096 NaN"),
+    ],
+)
+def test_what_is_no_frame_is_refused(
+    runtime: FusedRuntime, frame: Any, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        runtime.submit(frame)
+        runtime.poll()
+    assert len(found(runtime, scene((64, 64)))) == 1
+
+
+def test_gpu_memory_without_a_gpu_is_refused(runtime: FusedRuntime) -> None:
+    class Tensor:
+        __cuda_array_interface__ = {
+            "shape": (64, 64), "typestr": "<u2", "data": (4096, False), "version": 3, "strides": None,
+        }  # fmt: skip
+
+    class Wide(Tensor):
+        __cuda_array_interface__ = {**Tensor.__cuda_array_interface__, "typestr": "<i8"}
+
+    with pytest.raises(RuntimeFailure, match="lies on a GPU"):
+        runtime.submit(Tensor())
+    with pytest.raises(TypeError, match="<i8"):
+        runtime.submit(Wide())
+
+
+def test_dlpack_in_ordinary_memory_is_read(runtime: FusedRuntime) -> None:
+    class Holder:
+        def __init__(self, array: NDArray[Any]) -> None:
+            self._array = array
+
+        def __dlpack__(self, **values: Any) -> Any:
+            return self._array.__dlpack__(**values)
+
+        def __dlpack_device__(self) -> Any:
+            return self._array.__dlpack_device__()
+
+    frame = scene((48, 64))
+    np.testing.assert_array_equal(found(runtime, Holder(frame)), found(runtime, frame))
+
+
+def test_two_frames_are_in_flight_and_come_back_in_order(runtime: FusedRuntime) -> None:
+    first, second = scene((48, 64), 1), scene((64, 48), 2)
+    alone = [found(runtime, frame) for frame in (first, second)]
+    runtime.submit(first, id=41)
+    runtime.submit(second, id=42)
+    with pytest.raises(RuntimeFailure) as caught:
+        runtime.submit(first)
+    assert caught.value.status == "PV_BUSY"
+    for id, frame, targets in ((41, first, alone[0]), (42, second, alone[1])):
+        result = runtime.poll()
+        assert result is not None
+        assert (result.id, result.shape) == (id, frame.shape)
+        np.testing.assert_array_equal(result.targets.xy, targets[:, :2])
+    with pytest.raises(RuntimeFailure) as caught:
+        runtime.poll()
+    assert caught.value.status == "PV_EMPTY"
+
+
+def test_a_closed_runtime_is_refused_by_every_call(plan: bytes) -> None:
+    runtime = FusedRuntime(plan)
+    runtime.close()
+    runtime.close()
+    frame = scene((64, 64))
+    calls: list[Any] = [
+        lambda: runtime.submit(frame),
+        lambda: runtime.poll(),
+        lambda: runtime.map((64, 64)),
+        lambda: runtime.prepare((64, 64)),
+        lambda: runtime.info,
+        lambda: runtime.set_threshold(0.5),
+        lambda: runtime.network(np.zeros((1, 1, 64, 64), np.float32)),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeFailure) as caught:
+            call()
+        assert caught.value.status == "PV_CLOSED"
+
+
+def test_the_map_is_that_of_the_frame_polled_last(runtime: FusedRuntime) -> None:
+    frame = scene((50, 70))
+    targets = found(runtime, frame)
+    probability = runtime.map(frame.shape)
+    assert probability.max() == np.float32(targets[:, 3].max())
+    assert (probability > runtime.info["threshold"]).sum() == targets[:, 2].sum()
+    with pytest.raises(RuntimeFailure, match="3500"):
+        runtime.map((10, 10))
+    runtime.submit(frame)
+    with pytest.raises(RuntimeFailure) as caught:
+        runtime.map(frame.shape)
+    assert caught.value.status == "PV_EMPTY"
+
+
+def test_a_device_that_is_not_there_says_why(plan: bytes) -> None:
+    with pytest.raises(RuntimeFailure, match=r"cuda:77"):
+        FusedRuntime(plan, device="cuda:77")
+    with pytest.raises(RuntimeFailure, match="cpu, host and cuda:0"):
+        FusedRuntime(plan, device="vulkan")
+    with pytest.raises(RuntimeFailure, match="fp32"):
+        FusedRuntime(plan, device="cpu", half=True)
