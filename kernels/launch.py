@@ -29,7 +29,7 @@ class Launch:
     Attributes:
         kernel: the function under ``@triton.jit``.
         programs: programs of the one-dimensional grid, at least 1.
-        values: its run-time arguments, in order. None for a tensor that there is not.
+        values: its run-time arguments, in order: tensors (None where there is none), integers and floats.
         constants: value of each ``tl.constexpr``.
         num_warps: warps of a program.
         num_stages: depth of the pipeline that prefetches the operands of a loop.
@@ -37,7 +37,7 @@ class Launch:
 
     kernel: Any
     programs: int
-    values: Sequence[Tensor | int | float | None]
+    values: Sequence[Any]
     constants: Mapping[str, int | bool | str]
     num_warps: int = 4
     num_stages: int = 3

@@ -56,8 +56,11 @@ def require_same_device(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def choose(operation: str, backend: str, tensors: Mapping[str, Tensor]) -> str:
+def choose(operation: str, backend: str, tensors: Mapping[str, Tensor], *, refusal: str = "") -> str:
     """The backend that runs ``operation`` on these tensors, all on one device.
+
+    Args:
+        refusal: why Triton cannot take these arguments, where the operation knows; empty where it can.
 
     Raises:
         ValueError: no such backend.
@@ -65,14 +68,17 @@ def choose(operation: str, backend: str, tensors: Mapping[str, Tensor]) -> str:
     """
     wide = next((name for name, tensor in tensors.items() if tensor.dtype == torch.float64), "")
     device = next(iter(tensors.values())).device.type
-    return _resolve(operation, backend, device, wide)
+    chosen: str = _resolve(operation, backend, device, wide, refusal)
+    return chosen
 
 
 # A constant for the compiler, which can trace neither logging nor the import of Triton.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch does not state its type
-def _resolve(operation: str, backend: str, device: str, wide: str) -> str:
+def _resolve(operation: str, backend: str, device: str, wide: str, refusal: str) -> str:
     refused: dict[registry.BackendName, str] = {}
-    if wide:
+    if refusal:
+        refused["triton"] = refusal
+    elif wide:
         refused["triton"] = f"{wide} is float64, and the kernels compute in float32; use the backend 'torch'"
     elif device != "cuda" and not (device == "cpu" and registry.interpreting()):
         refused["triton"] = f"the tensors are on {device}; move them to a CUDA device"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test may rely on: the checkout's root, and a compiled module where one is required."""
+"""What every test may rely on: the checkout's root, a compiled module where one is required, Triton without a GPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU; torch is asked, which takes seconds, only where there is a driver."""
+    if not any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvmap")):
+        return False
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+# Triton reads it where kernels are defined, its own among them: so before anything imports Triton.
+if not _has_gpu():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

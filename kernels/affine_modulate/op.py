@@ -65,7 +65,8 @@ def affine_modulate(
     if tensors.choose("affine_modulate", backend, given) == "triton":
         from pitviper.kernels.affine_modulate import torch_op
 
-        return torch_op.modulate(features, gamma, beta, residual, float(strength), bool(relu))
+        out: Tensor = torch_op.modulate(features, gamma, beta, residual, float(strength), bool(relu))
+        return out
     from pitviper.kernels.affine_modulate import reference
 
     return reference.affine_modulate_reference(

@@ -60,7 +60,8 @@ def samf_split(
     if tensors.choose("samf_fuse", backend, given) == "triton":
         from pitviper.kernels.samf_fuse import torch_op
 
-        return torch_op.split(features, scale, shift)
+        split: tuple[Tensor, Tensor] = torch_op.split(features, scale, shift)
+        return split
     from pitviper.kernels.samf_fuse import reference
 
     return reference.samf_split_reference(features, scale, shift)
@@ -106,7 +107,8 @@ def samf_join(
     if tensors.choose("samf_fuse", backend, given) == "triton":
         from pitviper.kernels.samf_fuse import torch_op
 
-        return torch_op.join(first, second, features)
+        joined: Tensor = torch_op.join(first, second, features)
+        return joined
     from pitviper.kernels.samf_fuse import reference
 
     return reference.samf_join_reference(first, second, features)
