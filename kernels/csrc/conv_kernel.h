@@ -15,8 +15,6 @@ struct ConvKernel : PhaseDefaults {
   static constexpr int kStagePitch =
       kOutputs + 8;  // float32; eight more keeps pairs of a quarter warp in separate banks
   static constexpr int kPhases = 6;
-  // Left alone, nvcc 13.0 aims at seven blocks of this form and spills two registers.
-  static constexpr int kResidentBlocks = NT == 4 && MT == 1 ? 6 : 0;
   static constexpr int kLoopBegin = 0;  // once for each kChunk input channels
   static constexpr int kLoopEnd = 4;
 
@@ -118,12 +116,15 @@ struct ConvKernel : PhaseDefaults {
     const int pixels = low.rows * low.columns, from = tile::pitch<T>(m.low_channels), to = joint_pitch(a);
     const int lane = thread & 31, first = state.turn * tile::kChunk, count = chunk(a, state.turn) / 16;
     const int weight_tiles = parts(a) * a.in_channels / 16;
+    PV_NO_UNROLL
     for (int group = thread >> 5; group * 16 < pixels; group += tile::kWarps) {
       const tensor::Rows rows[1] = {
           tensor::rows_of<T>(lane, [&](int row) { return tile::least(group * 16 + row, pixels - 1) * from; })};
+      PV_NO_UNROLL
       for (int n = 0; n < parts(a) * count; ++n) {
         const int part = n / count, channel = part * a.in_channels + first + (n - part * count) * 16;
         float sum[1][2][4] = {};
+        PV_UNROLL_TWICE
         for (int k = 0; k < m.low_channels / 16; ++k) {
           const T* const weights = static_cast<const T*>(m.weight) + (k * weight_tiles + channel / 16) * 256;
           tensor::multiply(sum, tile_of(shared) + 16 * k, rows, weights, lane);
@@ -193,10 +194,13 @@ struct ConvKernel : PhaseDefaults {
     const int steps = chunk(a, state.turn) / 16, in_tiles = padded_inputs(a) / 16;
     const T* const weights = static_cast<const T*>(a.weight) + block.y * (kOutputs / 16) * 256;
     const std::ptrdiff_t step_size = static_cast<std::ptrdiff_t>(a.out_channels) * 16;
+    PV_NO_UNROLL
     for (int dy = 0; dy < a.kernel; ++dy) {
+      PV_NO_UNROLL
       for (int dx = 0; dx < a.kernel; ++dx) {
         const T* const moved = tile_of(shared) + (dy * area.columns + dx) * pixel_pitch;
         const int step = (dy * a.kernel + dx) * in_tiles + state.turn * (tile::kChunk / 16);
+        PV_UNROLL_TWICE
         for (int k = 0; k < steps; ++k)
           tensor::multiply(state.sum, moved + 16 * k, rows, weights + (step + k) * step_size, lane);
       }
@@ -227,6 +231,7 @@ struct ConvKernel : PhaseDefaults {
     const int up = a.upsample, height = up * out_height(a), width = up * out_width(a);
     const int columns = up * tile::kColumns, down = up - 1;
     const std::ptrdiff_t image = static_cast<std::ptrdiff_t>(block.z) * height * width * a.out_channels;
+    PV_UNROLL_TWICE
     for (int i = thread; i < up * kRows * columns * kVectors; i += kThreads) {
       const int pixel = i / kVectors, channel = (i - pixel * kVectors) * kCount;
       const int row = pixel >> (4 + down), column = pixel & (columns - 1);
@@ -257,6 +262,7 @@ struct ConvKernel : PhaseDefaults {
     if (thread >= kRows * tile::kColumns || y >= height || x >= width) return;
     float logit[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     const float* const value = stage_of(shared) + thread * kStagePitch;
+    PV_UNROLL_TWICE
     for (int c = 0; c < kOutputs; ++c) {
       const float v = a.relu ? tile::rectify(value[c]) : value[c];
       PV_UNROLL
@@ -280,6 +286,7 @@ struct ConvKernel : PhaseDefaults {
     const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(block.z) * (height >> down) + (y >> down);
     const T* const pixel = static_cast<const T*>(h.coarse) + (line * (width >> down) + (x >> down)) * h.coarse_channels;
     const int own = side == 2 ? 0 : 2 * (y & 1) + (x & 1);
+    PV_UNROLL_TWICE
     for (int c = 0; c < h.coarse_channels; ++c) {
       const float v = to_float(pixel[c]);
       PV_UNROLL

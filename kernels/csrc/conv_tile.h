@@ -66,9 +66,11 @@ PV_HD void await_copies() {
 template <typename T, typename Visit>
 PV_HD void each_vector(const Rectangle& area, int height, int width, int channels, int thread, const Visit& visit) {
   const int vectors = channels / Vector<T>::kCount;
+  PV_NO_UNROLL
   for (int row = thread >> 5; row < area.rows; row += kWarps) {
     const int y = area.top + row;
     const bool row_inside = y >= 0 && y < height;
+    PV_UNROLL_TWICE
     for (int i = thread & 31; i < area.columns * vectors; i += 32) {
       const int column = static_cast<int>(static_cast<unsigned>(i) / static_cast<unsigned>(vectors));
       const int x = area.left + column;
@@ -93,6 +95,7 @@ PV_HD void load_map(T* to, const T* map, const Rectangle& area, int height, int 
 template <typename T, typename Sample>
 PV_HD void load_frame(T* to, const Sample* frame, const Rectangle& area, int height, int width, int side,
                       int pixel_pitch, int thread) {
+  PV_UNROLL_TWICE
   for (int pixel = thread; pixel < area.rows * area.columns; pixel += kThreads) {
     const int row = pixel / area.columns;
     const int y = area.top + row, x = area.left + pixel - row * area.columns;

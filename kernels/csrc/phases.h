@@ -7,7 +7,7 @@
 //   State     what one thread keeps between two barriers (registers), default constructible
 //   kThreads  threads of a block, a multiple of 32;  kPhases  number of phases
 //   template <int P> PV_HD static void phase(const Args&, Index block, int thread, State&, Shared&)
-// and, where the defaults do not fit, kResidentBlocks, kLoopBegin, kLoopEnd and loop_count.
+// and, where the defaults do not fit, kLoopBegin, kLoopEnd and loop_count.
 // All threads of a block finish phase P before one begins phase P + 1. A thread must not read in a phase what another
 // thread writes in the same phase. Phases kLoopBegin to kLoopEnd - 1 are run loop_count(args, block) times in turn.
 // nvcc makes a __global__ function of it (launch_phases), any C++17 compiler a loop over blocks, phases, threads
@@ -20,12 +20,17 @@
 #include <type_traits>
 #include <vector>
 
+// Hints to nvcc before a loop. Where it unrolls at will, it takes more registers than there are and spills some.
 #ifdef __CUDACC__
 #define PV_HD __host__ __device__ __forceinline__
 #define PV_UNROLL _Pragma("unroll")
+#define PV_UNROLL_TWICE _Pragma("unroll 2")
+#define PV_NO_UNROLL _Pragma("unroll 1")
 #else
 #define PV_HD inline __attribute__((always_inline))
 #define PV_UNROLL
+#define PV_UNROLL_TWICE
+#define PV_NO_UNROLL
 #endif
 
 namespace pitviper {
@@ -43,7 +48,6 @@ struct Status {
 };
 
 struct PhaseDefaults {
-  static constexpr int kResidentBlocks = 0;  // blocks of a multiprocessor that registers must leave room for; 0: any
   static constexpr int kLoopBegin = 0;
   static constexpr int kLoopEnd = 0;
   template <typename Args>

@@ -20,8 +20,7 @@ __device__ __forceinline__ void device_range(const typename K::Args& args, Index
 }
 
 template <typename K>
-__global__ void __launch_bounds__(K::kThreads, K::kResidentBlocks)
-    kernel(const __grid_constant__ typename K::Args args) {
+__global__ void __launch_bounds__(K::kThreads) kernel(const __grid_constant__ typename K::Args args) {
   extern __shared__ __align__(16) unsigned char memory[];
   auto& shared = *reinterpret_cast<typename K::Shared*>(memory);
   const Index block{static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z)};

@@ -63,8 +63,10 @@ struct ResidualKernel : PhaseDefaults {
   PV_HD static void convolve(float (&sum)[MT][NT][4], const T* from, const tensor::Rows (&rows)[MT], int columns,
                              int channels, const void* packed, int all_outputs, int first_output, int lane) {
     const T* weights = static_cast<const T*>(packed) + first_output / 16 * 256;
+    PV_NO_UNROLL
     for (int tap = 0; tap < 9; ++tap) {
       const T* const moved = from + (tap / 3 * columns + tap % 3) * tile::pitch<T>(channels);
+      PV_UNROLL_TWICE
       for (int k = 0; k < channels / 16; ++k, weights += static_cast<std::ptrdiff_t>(all_outputs) * 16)
         tensor::multiply(sum, moved + 16 * k, rows, weights, lane);
     }
