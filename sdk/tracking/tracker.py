@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Tracker"]
 
 _LOG = logging.getLogger("pitviper.tracking")
-_BLIND = frozenset({"frozen", "ffc_suspected"})
+_BLIND = frozenset({"frozen", "ffc", "ffc_suspected"})
+# Longer than the shutter corrections of the cameras that are known here; what lies farther back is no track any more.
+_LONGEST_BLIND_S = 3.0
 _Assigned = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -39,6 +41,7 @@ class _Life:
     hits: int = 1
     looks: int = 1
     confirmed: bool = False
+    blind_s: float = 0.0
 
 
 class Tracker:
@@ -52,8 +55,9 @@ class Tracker:
       nothing else changes, and the result has the flag ``time_repeated``.
     - A frame that is older by up to `max_coast_s` came out of order: it is left out (no ids, ``time_late``).
     - A clock that jumps back farther, or a frame of another size, ends all tracks (``tracks_ended``).
-    - A frame that the thermal monitor calls ``frozen`` or ``ffc_suspected`` shows nothing new: tracks coast through it,
-      its detections get no ids, and it does not count as one of the N frames (``tracks_blind``).
+    - A frame that the camera calls ``ffc``, or the thermal monitor ``frozen`` or ``ffc_suspected``, shows nothing new:
+      tracks coast through it, its detections get no ids, it does not count as one of the N frames (``tracks_blind``),
+      and its time does not count against `max_coast_s`, up to 3 seconds in a row.
     - A frame without a time is taken to follow at the last interval (``time_guessed``); the first one must have one.
 
     All of these are counted in `stats`.
@@ -194,6 +198,8 @@ class Tracker:
                 tracks, found = self._look(xy, detections.score[order])
             else:
                 self._count(blind=1)
+                for life in self._lives:
+                    life.blind_s += step.seconds
                 flags.append("tracks_blind")
                 tracks = found = np.empty(0, np.intp)
         number = np.full(len(xy), -1, np.int64)
@@ -221,7 +227,7 @@ class Tracker:
         for at in tracks:
             life = self._lives[at]
             life.hits += 1
-            life.seen_s = now
+            life.seen_s, life.blind_s = now, 0.0
             self._confirm(life)
         return self._begin(xy, score, tracks, found)
 
@@ -269,7 +275,8 @@ class Tracker:
 
     def _goes_on(self, life: _Life) -> bool:
         # A billionth of a second is the grain of time stamps; the difference of two floats is no finer than that.
-        rested = self._clock.now_s - life.seen_s <= min(self._max_coast_s, life.seen_s - life.born_s) + 1e-9
+        unseen_s = self._clock.now_s - life.seen_s - min(life.blind_s, _LONGEST_BLIND_S)
+        rested = unseen_s <= min(self._max_coast_s, life.seen_s - life.born_s) + 1e-9
         if life.confirmed:
             return rested or life.seen_s == self._clock.now_s
         return not self._rule.hopeless(life.hits, life.looks)
