@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pitviper.kernels import registry
+from pitviper.kernels import registry, tensors
 from pitviper.kernels.conv_block.reference import Convolution, Head, Merge
 from pitviper.kernels.conv_block.tensor_checks import require_merge, require_parts
 from pitviper.kernels.conv_block.tiling import WIDEST_HEAD, Tiling
@@ -51,7 +51,7 @@ def conv_block_tensors(
     parts = require_parts(x, convolution, residual, head)
     if merge is not None:
         require_merge(x, merge)
-    chosen = _choose(backend, _refused(parts, merge, head))
+    chosen = tensors.choose(OPERATION, backend, parts, refusal=_refused(parts, merge, head))
     if merge is not None:
         x = _merged(x, merge, chosen)
         parts = {**parts, "x": x}
@@ -118,16 +118,16 @@ def _operator(
 
     cut = _cut(x, weight, residual, head, (stride, relu, upsample))
     out = _empty(x, cut)
-    tensors: dict[str, Tensor | None] = {
+    given: dict[str, Tensor | None] = {
         "x": _rows_of_pixels(x),
         "weight": _rows_of_pixels(weight.to(x.dtype)),
         "bias": bias.float().contiguous(),
         "addend": None if residual is None else _rows_of_pixels(residual),
     }
     for name, tensor in zip(_HEAD, head, strict=False):
-        tensors[name] = _rows_of_pixels(tensor) if name == "coarse" else tensor.float().contiguous()
-    tensors["out"] = out if cut.outputs else out.permute(0, 2, 3, 1)
-    triton_impl.convolve(cut, tensors)
+        given[name] = _rows_of_pixels(tensor) if name == "coarse" else tensor.float().contiguous()
+    given["out"] = out if cut.outputs else out.permute(0, 2, 3, 1)
+    triton_impl.convolve(cut, given)
     return out
 
 
@@ -169,7 +169,7 @@ def _definition(parts: Mapping[str, Tensor], stride: int, relu: bool, upsample: 
     return logits
 
 
-def _merged(skip: Tensor, merge: Any, backend: registry.BackendName) -> Tensor:
+def _merged(skip: Tensor, merge: Any, backend: Any) -> Tensor:
     """The input of the convolution, of the dtype of ``skip``; ``merge`` is a `Merge` of tensors."""
     if not merge.affine:
         pointwise = Convolution(merge.weight, merge.bias, relu=merge.relu, upsample=merge.scale)
@@ -192,9 +192,3 @@ def _refused(parts: Mapping[str, Tensor], merge: Merge | None, head: Head | None
     if head is not None and channels > WIDEST_HEAD:
         return f"a head reads at most {WIDEST_HEAD} channels, got {channels}; take backend='torch'"
     return ""
-
-
-# What is installed does not change between the tracing of a program and its runs.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _choose(backend: registry.BackendChoice, refusal: str) -> registry.BackendName:
-    return registry.resolve(backend, OPERATION, refused={"triton": refusal} if refusal else {})
