@@ -75,3 +75,60 @@ def residual_block(arguments: dict[str, Any]) -> None:
     Raises:
         ValueError: Fields that no kernel runs.
     """
+
+def standardise_phases(arguments: dict[str, Any], on_gpu: bool) -> None:
+    """Run the kernel bodies on host memory; ``arguments`` is made in `standardise.cuda_impl`."""
+
+def standardise_phases_bytes(arguments: dict[str, Any]) -> int:
+    """Bytes of workspace that these arguments need; 0 when they do not fit."""
+
+def extract_targets_phases(arguments: dict[str, Any], on_gpu: bool) -> None:
+    """Run the kernel bodies on host memory; ``arguments`` is made in `extract_targets.cuda_impl`."""
+
+def extract_targets_phases_bytes(arguments: dict[str, Any]) -> tuple[int, int]:
+    """Bytes of workspace for the batch (0 when the arguments do not fit), and of one frame's header and records."""
+
+def affine_modulate_phases(arguments: dict[str, Any]) -> None:
+    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/affine_modulate.h``."""
+
+def samf_split_phases(arguments: dict[str, Any]) -> None:
+    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/samf_fuse.h``."""
+
+def samf_join_phases(arguments: dict[str, Any]) -> None:
+    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/samf_fuse.h``."""
+
+class RuntimeFailure(RuntimeError):
+    """A call of ``pitviper.h`` that failed; ``args`` are its status and its sentence."""
+
+def runtime_open(plan: bytes, device: str, half: int, threshold: float, max_targets: int) -> int:
+    """The handle of a detector; -1 stands for the default of ``half`` and ``threshold``."""
+
+def runtime_prepare(handle: int, height: int, width: int) -> None: ...
+def runtime_submit(
+    handle: int, address: int, layout: tuple[int, int, int, int], place: int, stream: int, id: int
+) -> None:
+    """``layout`` is pv_type, height, width, row bytes; ``place`` a pv_place."""
+
+def runtime_poll(
+    handle: int, wait: bool, capacity: int
+) -> (
+    tuple[
+        int,
+        tuple[int, int],
+        int,
+        npt.NDArray[np.float64],
+        npt.NDArray[np.float32],
+        npt.NDArray[np.int32],
+        npt.NDArray[np.float32],
+        npt.NDArray[np.float32],
+        npt.NDArray[np.float32],
+    ]
+    | None
+):
+    """Id, (H, W), components found, then xy, xyxy, area, peak, mean, snr; None if no frame is finished."""
+
+def runtime_map(handle: int, address: int, count: int) -> None: ...
+def runtime_network(handle: int, address: int, out: int, height: int, width: int) -> None: ...
+def runtime_set_threshold(handle: int, threshold: float) -> None: ...
+def runtime_describe(handle: int) -> dict[str, object]: ...
+def runtime_close(handle: int) -> None: ...

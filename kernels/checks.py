@@ -67,6 +67,15 @@ def readable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array(array, order="C")
 
 
+def require_adjacent(images: npt.NDArray[Any], name: str) -> None:
+    """Raise ValueError unless the columns of ``images`` [B, H, W] lie next to each other."""
+    if images.ndim != 3 or images.strides[2] != images.itemsize:
+        raise ValueError(
+            f"{name} must be [B, H, W] with adjacent columns, got shape {images.shape} and strides "
+            f"{images.strides}; use np.ascontiguousarray"
+        )
+
+
 def refuse_nonfinite(count: int, name: str, size: int) -> None:
     """Raise ValueError when ``count`` of the ``size`` values are NaN or infinite."""
     if count:

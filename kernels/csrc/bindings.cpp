@@ -12,6 +12,8 @@
 #include "conv_bindings.h"
 #include "cuda_support.h"
 #include "extract_targets_host.h"
+#include "frame_bindings.h"
+#include "modulation_bindings.h"
 #include "runtime_bindings.h"
 #include "standardise_host.h"
 
@@ -92,6 +94,8 @@ PYBIND11_MODULE(_native, m) {
   m.def("cuda_missing_reason", &cuda_missing_reason);
   pitviper::bind_convolutions(m);
   pitviper::bind_runtime(m);
+  pitviper::bind_frame_phases(m);
+  pitviper::bind_modulation_phases(m);
   m.def("count_nonfinite", &count_nonfinite, py::arg("address"), py::arg("type"), py::arg("shape"),
         py::arg("row_bytes"));
   m.def("standardise", &standardise, py::arg("address"), py::arg("type"), py::arg("shape"), py::arg("row_bytes"),

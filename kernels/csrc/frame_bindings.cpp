@@ -5,8 +5,9 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <stdexcept>
+#include <vector>
 
+#include "binding_arguments.h"
 #include "extract_targets.h"
 
 namespace py = pybind11;
@@ -14,28 +15,18 @@ namespace py = pybind11;
 namespace pitviper {
 namespace {
 
-using Address = std::uintptr_t;
-
-template <typename T>
-T value(const py::dict& given, const char* name) {
-  return given[name].cast<T>();
-}
-void* address(const py::dict& given, const char* name) { return reinterpret_cast<void*>(value<Address>(given, name)); }
-
-void require(const Status& status) {
-  if (status.code == Status::kBadArgument) throw std::invalid_argument(status.text);
-  if (!status.ok()) throw std::runtime_error(status.text);
-}
+using binding::address;
+using binding::value;
 
 template <typename Args>
 void run(const Args& args, bool on_gpu, Status (*on_host)(const Args&)) {
   const py::gil_scoped_release released;
-  if (!on_gpu) return require(on_host(args));
+  if (!on_gpu) return binding::require(on_host(args));
 #ifdef PITVIPER_CUDA_ARCHITECTURES
   if constexpr (std::is_same_v<Args, StandardiseArgs>) {
-    require(standardiser::run_cuda(args));
+    binding::require(standardiser::run_cuda(args));
   } else {
-    require(extractor::run_cuda(args));
+    binding::require(extractor::run_cuda(args));
   }
 #else
   throw std::runtime_error("the module was built without nvcc");

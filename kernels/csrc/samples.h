@@ -26,9 +26,9 @@ PV_HD double to_double(Wide128 value) {
 // Blocks of `size` that cover `count`.
 PV_HD int blocks_over(int count, int size) { return (count + size - 1) / size; }
 
-// Read or written at once: a cell of 16 halves in two pieces of 16 bytes.
+// Read or written at once, up to 16 bytes: a cell of 16 halves in two pieces.
 template <typename T, int N>
-struct alignas(sizeof(T) * N) Pack {
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
   T values[N];
 };
 

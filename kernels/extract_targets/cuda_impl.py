@@ -116,6 +116,8 @@ def extract_targets_phases(
         ValueError: an argument does not fit, in the words of ``csrc/extract_targets_phases.cpp``.
         RuntimeError: the GPU refuses.
     """
+    if frames is not None:
+        checks.require_adjacent(frames, "frames")
     given = _input(map, shape, logits=logits) | {
         "threshold": threshold,
         "capacity": max_targets,
@@ -147,6 +149,7 @@ def _input(
     map: npt.NDArray[Any] | Sequence[HeadSource], shape: tuple[int, int] | None, *, logits: bool
 ) -> dict[str, Any]:
     if isinstance(map, np.ndarray):
+        checks.require_adjacent(map, "map")
         return {
             "input": 1 if logits else 0,
             "dtype": _DTYPES[map.dtype],

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pitviper.kernels import memory, native
+from pitviper.kernels import checks, memory, native
 from pitviper.kernels.standardise.reference import BOX, DEVIATION_WEIGHT, RESIDUAL_WEIGHT
 
 DTYPES: Final = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
@@ -44,9 +44,10 @@ def standardise_phases(
         [B, Hp / block, Wp / block, channels] and [B] of `STATISTICS`.
 
     Raises:
-        ValueError: an argument does not fit, in the words of ``csrc/standardise_phases.cpp``.
+        ValueError: columns are apart, or an argument does not fit, in the words of ``csrc/standardise_phases.cpp``.
         RuntimeError: the GPU refuses.
     """
+    checks.require_adjacent(frames, "frames")
     cells = (len(frames), shape[0] // block, shape[1] // block, channels)
     out = memory.aligned_empty(cells, dtype)
     statistics = np.empty(len(frames), STATISTICS)

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Binds addresses and sizes of the kernel bodies of affine_modulate and samf_fuse. All addresses are host memory.
+#include "modulation_bindings.h"
+
+#include <pybind11/stl.h>
+
+#include <array>
+
+#include "affine_modulate.h"
+#include "binding_arguments.h"
+#include "samf_fuse.h"
+
+namespace py = pybind11;
+
+namespace pitviper {
+namespace {
+
+using binding::address;
+using binding::value;
+
+template <typename Args>
+Args common(const py::dict& given) {
+  Args args;
+  args.dtype = static_cast<Dtype>(value<int>(given, "dtype"));
+  const auto shape = value<std::array<int, 4>>(given, "shape");
+  args.batch = shape[0];
+  args.height = shape[1];
+  args.width = shape[2];
+  args.channels = shape[3];
+  args.features = address(given, "features");
+  return args;
+}
+
+void affine(const py::dict& given) {
+  auto args = common<AffineModulateArgs>(given);
+  args.strength = value<float>(given, "strength");
+  args.per_pixel = value<bool>(given, "per_pixel");
+  args.relu = value<bool>(given, "relu");
+  args.gamma = address(given, "gamma");
+  args.beta = address(given, "beta");
+  args.residual = address(given, "residual");
+  args.output = address(given, "output");
+  const py::gil_scoped_release released;
+  binding::require(affine_modulate::launch_host(args));
+}
+
+void split(const py::dict& given) {
+  auto args = common<SamfSplitArgs>(given);
+  const auto prior = value<std::array<int, 2>>(given, "prior_size");
+  args.prior_height = prior[0];
+  args.prior_width = prior[1];
+  args.scale = address(given, "scale");
+  args.shift = address(given, "shift");
+  args.first = address(given, "first");
+  args.second = address(given, "second");
+  const py::gil_scoped_release released;
+  binding::require(samf_fuse::launch_host(args));
+}
+
+void join(const py::dict& given) {
+  auto args = common<SamfJoinArgs>(given);
+  args.first = address(given, "first");
+  args.second = address(given, "second");
+  args.output = address(given, "output");
+  const py::gil_scoped_release released;
+  binding::require(samf_fuse::launch_host(args));
+}
+
+}  // namespace
+
+void bind_modulation_phases(py::module_& m) {
+  m.def("affine_modulate_phases", &affine, py::arg("arguments"));
+  m.def("samf_split_phases", &split, py::arg("arguments"));
+  m.def("samf_join_phases", &join, py::arg("arguments"));
+}
+
+}  // namespace pitviper
