@@ -10,8 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from pitviper.kernels import native
 from pitviper.kernels.conv_block import Convolution, Head, Merge, conv_block, maps
-from pitviper.kernels.conv_block.host_impl import pack_weights, unpack_weights
+from pitviper.kernels.conv_block.host_impl import input_arguments, pack_weights, unpack_weights
 
 Array = Any
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16)
@@ -140,6 +141,30 @@ def test_real_numbers_differ_by_rounding_only(dtype: Any) -> None:
     # One rounding to the stored type, and 577 float32 additions whose every partial sum is below `magnitude`.
     step = float(ml_dtypes.finfo(dtype).eps)
     assert np.all(np.abs(got - expected) <= step * np.abs(expected) + 577 * 2.0**-24 * magnitude)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+def test_the_tensor_core_step_is_a_matrix_product(dtype: Any) -> None:
+    """Every element of one 16 x 16 x 16 step tells its row, its column and the channels that it summed."""
+    rows, columns = np.arange(16), np.arange(16)
+    left = (rows[:, None] == columns[None, :]) * 1.0 + (rows[:, None] == (columns[None, :] + 3) % 16) * 2.0
+    right = np.asarray([[(7 * k + 3 * n) % 16 for n in columns] for k in rows], np.float32)
+    conv = Convolution(np.ascontiguousarray(right.T)[:, :, None, None], np.zeros(16, np.float32))
+    got = conv_block(left.astype(dtype)[None, None], conv, backend="host")[0, 0]
+    np.testing.assert_array_equal(got.astype(np.float32), left @ right)
+
+
+def test_a_float32_frame_enters_half_precision_maps_rounded() -> None:
+    rng = np.random.default_rng(14)
+    frame = maps.aligned(rng.normal(size=(1, 10, 12)).astype(np.float32))
+    conv = convolution(rng, 4, 16, 3)
+    expected = conv_block(frame.astype(np.float16), conv, backend="host")
+    packed, out = pack_weights(conv.weight, np.float16), maps.empty(expected.shape, np.float16)
+    given = input_arguments(frame, 4) | {"dtype": maps.DTYPES["float16"], "out_channels": 16, "kernel": 3}
+    given |= {"stride": 1, "relu": False, "upsample": 1, "weight": packed.ctypes.data}
+    given |= {"bias": conv.bias.ctypes.data, "residual": 0, "output": out.ctypes.data}
+    native.load().conv_block(given)
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("position", [(0, 0), (0, 12), (3, 7), (6, 12)])
@@ -279,8 +304,6 @@ def test_bad_input_is_refused_in_words(case: str) -> None:
 
 
 def test_compiled_code_refuses_what_python_let_through() -> None:
-    from pitviper.kernels import native
-
     x = maps.empty((1, 4, 4, 16), np.float32)
     given = {"dtype": 0, "frame_dtype": 0, "load": 0, "batch": 1, "height": 4, "width": 4, "in_channels": 16}
     given |= {"input": x.ctypes.data, "output": x.ctypes.data, "out_channels": 16, "kernel": 1, "stride": 1}
