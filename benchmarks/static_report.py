@@ -14,6 +14,7 @@ from record import write_result
 
 from pitviper.kernels.aot.command import build
 from pitviper.kernels.aot.limits import ARCHITECTURES
+from pitviper.sdk import list_models
 from pitviper.sdk.boards import BOARDS
 from pitviper.sdk.model import open_model
 from pitviper.sdk.profiling.floors import static_report
@@ -36,7 +37,7 @@ def kernels() -> tuple[dict[str, Any], list[str]]:
 def frames() -> list[dict[str, Any]]:
     """Floor of one frame on each board: the sum over its launches, which run one after another."""
     rows = []
-    for model in ("pit-n", "pit-s", "pit-m"):
+    for model in list_models():
         for board in BOARDS.values():
             launches = static_report(open_model(model), board, SHAPE)
             rows.append(

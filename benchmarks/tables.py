@@ -15,6 +15,7 @@ from typing import Any
 import engines
 import fdep_table
 import frontier_table
+import static_table
 import tracking_table
 import validation
 from record import RESULTS
@@ -121,13 +122,16 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "engines": ("engines", engines.accuracy_table),
     "engines_latency": ("engines_latency", engines.latency_table),
     "fdep": ("fdep", fdep_table.tables),
+    "static_triton": ("static_report", static_table.triton),
+    "static_cuda": ("static_report", static_table.cuda),
+    "static_frames": ("static_report", static_table.frames),
     "frontier": ("frontier", frontier_table.markdown),
     "tracking_video": ("tracking", tracking_table.video),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }
 """By the name in the pages: stem of the result file, and what makes the table of it."""
 
-PAGES = ("README.md", "docs/results.md", "docs/tracking.md", "docs/engines.md")
+PAGES = ("README.md", "docs/results.md", "docs/tracking.md", "docs/engines.md", "docs/kernels.md")
 
 
 def filled(page: str) -> str:
