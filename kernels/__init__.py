@@ -12,6 +12,7 @@ from pitviper.kernels.extract_targets import Targets, extract_targets
 from pitviper.kernels.native import NativeUnavailable
 from pitviper.kernels.registry import Backend, available_backends
 from pitviper.kernels.residual_block import residual_block
+from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure, RuntimeResult, capi_prefix
 from pitviper.kernels.samf_fuse import samf_join, samf_split
 from pitviper.kernels.standardise import NORMALISATION, standardise
 
@@ -20,12 +21,16 @@ __all__ = [
     "Backend",
     "BackendUnavailable",
     "Convolution",
+    "FusedRuntime",
     "Head",
     "Merge",
     "NativeUnavailable",
+    "RuntimeFailure",
+    "RuntimeResult",
     "Targets",
     "affine_modulate",
     "available_backends",
+    "capi_prefix",
     "conv_block",
     "extract_targets",
     "residual_block",

@@ -62,6 +62,9 @@ def unpack_weights(
 ) -> None:
     """The inverse of ``pack_weights``."""
 
+def take_turns_backwards(wanted: bool) -> None:
+    """Whether kernels run on this thread of the host let their last thread go first in each phase."""
+
 def conv_block(arguments: dict[str, Any]) -> None:
     """Run on the host. ``arguments`` are the fields of ``ConvBlockArgs``, addresses as integers.
 

@@ -35,6 +35,14 @@ _PAGEABLE, _PINNED, _GPU = 0, 1, 2
 _SLOTS: Final = 2
 
 
+def runtime_missing() -> str:
+    """Why the compiled module holds no runtime, with the fix; the empty string when it does."""
+    reason = native.missing_reason()
+    if reason or hasattr(native.load(), "runtime_open"):
+        return reason
+    return f"{native.load().__file__} is older than the Python sources; build it again with `pip install .`"
+
+
 class RuntimeFailure(RuntimeError):
     """The runtime refused a call or failed.
 
@@ -82,6 +90,8 @@ class FusedRuntime:
         threshold: float | None = None,
         max_targets: int = 256,
     ) -> None:
+        if runtime_missing():
+            raise native.NativeUnavailable(runtime_missing())
         self._native = native.load()
         self._max_targets = max_targets
         # What frames in flight are read from: the runtime may read pinned and GPU memory until it has the result.

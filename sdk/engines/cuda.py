@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.core.plan import PlanError, build_plan
 from pitviper.kernels import native
-from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure
+from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure, runtime_missing
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
@@ -31,7 +31,7 @@ _ELSEWHERE: Final = "; device='cpu' and device='host' run the same plan without 
 
 def status() -> EngineStatus:
     """Whether this engine can run on a CUDA device here; ``cpu`` and ``host`` are there in any case."""
-    reason = native.missing_reason() or native.load().cuda_missing_reason()
+    reason = runtime_missing() or native.load().cuda_missing_reason()
     if reason:
         return EngineStatus(NAME, False, f"no CUDA device can be used: {reason}{_ELSEWHERE}", _version())
     return EngineStatus(NAME, True, "runs on a CUDA device", _version())
@@ -67,8 +67,8 @@ class CudaEngine:
             raise EngineUnavailable(
                 f"engine {NAME!r} does not run on device {device!r}; it offers cuda, cuda:N, cpu and host"
             )
-        if native.missing_reason():
-            raise EngineUnavailable(f"engine {NAME!r} cannot run: {native.missing_reason()}")
+        if runtime_missing():
+            raise EngineUnavailable(f"engine {NAME!r} cannot run: {runtime_missing()}")
         try:
             self._runtime = FusedRuntime(build_plan(package).to_bytes(), device=where, half=_HALF[precision])
         except PlanError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -80,27 +81,26 @@ def test_no_change_of_the_plan_breaks_the_parser_or_what_runs_it(plan: bytes) ->
     rng = np.random.default_rng(5)
     structure = HEADER + 9 * VALUE + 9 * LAUNCH
     frame = scene((40, 56))
-    tried = accepted = 0
+    answers: Counter[str] = Counter()
     for at in range(8, structure, 4):
         for value in (0, 1, 0xFFFFFFFF, 0x7FFFFFFF, int(rng.integers(0, 600)), int(rng.integers(0, 2**32))):
             changed = bytearray(plan)
             struct.pack_into("<I", changed, at, value)
-            tried += 1
-            try:
-                opened = FusedRuntime(sealed(changed))
-            except RuntimeFailure as error:
-                assert error.status == "PV_PLAN"
-                continue
-            # What passes, such as another threshold or weights from another place in the file, also runs.
-            with opened:
-                accepted += 1
-                try:
-                    opened.submit(frame)
-                    opened.poll()
-                except RuntimeFailure as error:
-                    assert error.status in ("PV_NETWORK", "PV_FRAME")
-    assert tried > 2000
-    assert 0 < accepted < tried / 2
+            answers[answer(sealed(changed), frame)] += 1
+    # What is accepted, such as another threshold or weights from another place in the file, also runs.
+    assert set(answers) <= {"PV_OK", "PV_PLAN", "PV_NETWORK"}
+    assert answers.total() > 2000
+    assert 0 < answers["PV_OK"] < answers["PV_PLAN"]
+
+
+def answer(content: bytes, frame: NDArray[Any]) -> str:
+    try:
+        with FusedRuntime(content) as opened:
+            opened.submit(frame)
+            opened.poll()
+    except RuntimeFailure as error:
+        return error.status
+    return "PV_OK"
 
 
 @pytest.mark.parametrize("device", ["cpu", "host"])
@@ -150,24 +150,24 @@ def test_what_is_no_frame_is_refused(
     runtime: FusedRuntime, frame: Any, kind: type[Exception], words: str
 ) -> None:
     with pytest.raises(kind, match=words):
-        runtime.submit(frame)
-        runtime.poll()
+        found(runtime, frame)
     assert len(found(runtime, scene((64, 64)))) == 1
 
 
 def test_gpu_memory_without_a_gpu_is_refused(runtime: FusedRuntime) -> None:
     class Tensor:
-        __cuda_array_interface__ = {
-            "shape": (64, 64), "typestr": "<u2", "data": (4096, False), "version": 3, "strides": None,
-        }  # fmt: skip
-
-    class Wide(Tensor):
-        __cuda_array_interface__ = {**Tensor.__cuda_array_interface__, "typestr": "<i8"}
+        def __init__(self, kind: str) -> None:
+            self.__cuda_array_interface__ = {
+                "shape": (64, 64),
+                "typestr": kind,
+                "data": (4096, False),
+                "version": 3,
+            }
 
     with pytest.raises(RuntimeFailure, match="lies on a GPU"):
-        runtime.submit(Tensor())
+        runtime.submit(Tensor("<u2"))
     with pytest.raises(TypeError, match="<i8"):
-        runtime.submit(Wide())
+        runtime.submit(Tensor("<i8"))
 
 
 def test_dlpack_in_ordinary_memory_is_read(runtime: FusedRuntime) -> None:
