@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -161,16 +162,16 @@ def export_model(
 def limits_of(precision: str, *, masks: bool) -> Limits:
     """What `export_model` allows on the frames of ``verify``.
 
-    In fp32 the map may move by `TOLERANCE` and no target may change. In 8 bits the maps do move, so targets decide:
-    with masks Pd must not fall at all, IoU by at most 0.03 and Fa may rise by at most 10 pixels per million; without,
-    2 % of the detector's targets may be lost and 5 % added.
+    In fp32 the map may move by `TOLERANCE` and no target may change, which also settles what masks say. In 8 bits the
+    maps do move, so targets decide: with masks Pd must not fall at all, IoU by at most 0.03 and Fa may rise by at most
+    10 pixels per million; without, 2 % of the detector's targets may be lost and 5 % added.
     """
     from pitviper.sdk.verify import Limits
 
     if precision == "fp32":
-        return Limits(difference=TOLERANCE)
+        return Limits(difference=TOLERANCE, pd_drop=1.0, iou_drop=1.0, fa_rise=math.inf)
     if masks:
-        return Limits(difference=None, lost=1.0, added=float("inf"), iou_drop=0.03, fa_rise=10.0)
+        return Limits(difference=None, lost=1.0, added=math.inf, iou_drop=0.03, fa_rise=10.0)
     return Limits(difference=None, lost=0.02, added=0.05)
 
 

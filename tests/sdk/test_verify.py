@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from pitviper import sdk
 from pitviper.core.datasets import Dataset
 from pitviper.sdk.engines import open_engine, openvino
+from pitviper.sdk.export import limits_of
 from pitviper.sdk.verify import Comparison, Limits, compare, violations
 
 FRAMES = 4
@@ -125,6 +127,18 @@ def test_limits_on_what_the_masks_say(truth: Any, words: str) -> None:
     found = Comparison(**values, lost=1, added=0, borderline=0, moved_px=0, targets_frame="a", truth=truth)
     assert [words in text for text in violations(found, limits)] == [True]
     assert not violations(found, Limits(None, 1.0, 1.0, pd_drop=0.03, iou_drop=0.06, fa_rise=12.0))
+
+
+def test_in_fp32_one_pixel_at_the_threshold_does_not_refuse_by_the_masks() -> None:
+    """It moves IoU in the fourth digit; map and targets have their own limits, which it keeps."""
+    truth = {"pd": (0.98, 0.98), "iou": (0.75, 0.7499), "fa_per_mpix": (20.0, 20.1)}
+    values = {"engine": "e", "frames": 9, "max_abs_difference": 5e-4, "difference_frame": "a", "targets": 9}
+    found = Comparison(**values, lost=0, added=0, borderline=1, moved_px=0.1, targets_frame="", truth=truth)
+    assert violations(found, limits_of("fp32", masks=True)) == []
+    worse = replace(found, lost=1, targets_frame="b")
+    assert len(violations(worse, limits_of("fp32", masks=True))) == 1
+    lower = replace(found, truth={**truth, "pd": (0.98, 0.97)})
+    assert ["pd" in text for text in violations(lower, limits_of("int8", masks=True))] == [True]
 
 
 def test_nothing_to_compare_on_is_said(make_detector: Any) -> None:
