@@ -35,7 +35,7 @@ def test_what_must_not_happen_is_noticed(fuzz: ModuleType, monkeypatch: pytest.M
             raise ZeroDivisionError
 
     def hang(data: bytes) -> None:
-        # Until the alarm: a loop that never ends.
+        # A loop that never ends: only the alarm gets out of it.
         while True:
             time.monotonic()
 

@@ -63,12 +63,15 @@ def unpack_rows(
     row = pixels.row_bytes(width)
     stride = bytes_per_line or row
     needed = (height - 1) * stride + row
-    given = np.frombuffer(data, np.uint8)
-    if min(height, width) < 1 or stride < row or given.size < needed:
+    # Looked at before an array exists: an error would keep it, and with it the driver's buffer.
+    given = memoryview(data).nbytes
+    if min(height, width) < 1 or stride < row or given < needed:
         raise SourceError(
             f"a {code} picture of {width}x{height} with {stride} bytes a row needs {max(needed, 1)} bytes, "
-            f"got {given.size}: the driver delivered an incomplete frame"
+            f"got {given}: the driver delivered an incomplete frame"
         )
-    rows = np.lib.stride_tricks.as_strided(given, (height, row), (stride, 1), writeable=False)
+    rows = np.lib.stride_tricks.as_strided(
+        np.frombuffer(data, np.uint8), (height, row), (stride, 1), writeable=False
+    )
     samples = np.ascontiguousarray(rows).view(pixels.dtype)[:, pixels.first :: pixels.samples]
     return np.array(samples, dtype=samples.dtype.newbyteorder("="), order="C")

@@ -38,10 +38,36 @@ def jpeg(value: int) -> bytes:
     return packed.getvalue()
 
 
+def video() -> bytes:
+    """Twenty frames with noise, so that half of the file is about half of the frames."""
+    packed = io.BytesIO()
+    rng = np.random.default_rng(0)
+    with av.open(packed, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = SHAPE
+        stream.pix_fmt = "gray16le"
+        stream.codec_context.gop_size = 1
+        for number in range(20):
+            image = (rng.integers(0, 1 << 14, SHAPE) + number).astype(np.uint16)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="gray16le")):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    return packed.getvalue()
+
+
 class Camera(BaseHTTPRequestHandler):
     """Motion JPEG, until the client goes; 401 without a password."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/file"):
+            data = video()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(data if self.path == "/file.mkv" else data[: len(data) // 2])
+            return
         if "Authorization" not in self.headers:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
@@ -136,6 +162,16 @@ def test_motion_jpeg_over_http_and_no_password_in_a_message(
     assert [round(float(frame.image.mean())) for frame in frames] == [10, 18, 26, 34, 42]
     assert frames[0].flags == ("lossy",)
     assert "s3cret" not in caplog.text
+
+
+def test_a_video_over_http_ends_and_a_cut_one_is_lost(camera: str) -> None:
+    with open_source(f"http://{camera}/file.mkv", timeout_s=5) as source:
+        assert not source.info.live, "it would be opened again at its end"
+        frames = list(source)
+    assert len(frames) == source.info.count == 20
+    assert frames[0].image.dtype == np.uint16
+    with pytest.raises(sdk.SourceError):
+        list(open_source(f"http://{camera}/file-cut.mkv", timeout_s=2))
 
 
 def test_rtp_by_its_session_description(tmp_path: Path) -> None:
