@@ -49,14 +49,24 @@ def test_rates_are_positive_and_say_how_they_were_found() -> None:
 def test_the_state_leaves_out_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from pitviper.sdk.profiling import state
 
-    for name in ("_CPU", "_NVPMODEL", "_THERMAL"):
+    for name in ("_CPU", "_NVPMODEL", "_THERMAL", "_DEVFREQ"):
         monkeypatch.setattr(state, name, tmp_path / "missing")
-    assert not {"governor", "power_mode", "celsius"} & set(machine_state())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not {"governor", "power_mode", "celsius", "gpu_mhz", "gpu"} & set(machine_state())
     (tmp_path / "thermal_zone0").mkdir()
     (tmp_path / "thermal_zone0" / "type").write_text("gpu-thermal\n")
     (tmp_path / "thermal_zone0" / "temp").write_text("48500\n")
     monkeypatch.setattr(state, "_THERMAL", tmp_path)
-    assert machine_state()["celsius"] == {"gpu-thermal": 48.5}
+    (tmp_path / "17000000.gpu").mkdir()
+    (tmp_path / "17000000.gpu" / "cur_freq").write_text("624750000\n")
+    monkeypatch.setattr(state, "_DEVFREQ", tmp_path)
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho '1980 MHz, 2619 MHz, 118.00 W, 41, P0'\n")
+    smi.chmod(0o755)
+    found = machine_state()
+    assert found["celsius"] == {"gpu-thermal": 48.5}
+    assert found["gpu_mhz"] == {"17000000.gpu": 624.75}
+    assert found["gpu"] == "1980 MHz, 2619 MHz, 118.00 W, 41, P0"
 
 
 def test_the_command_prints_measures_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
