@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the compilers say of every kernel, and the floors of whole frames on boards. Nothing is run on a GPU.
 
-python benchmarks/static_report.py
+python benchmarks/static_report.py [OBJECT OF NVCC ...]
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 from record import write_result
@@ -24,9 +25,9 @@ BOARD_ARCHITECTURE = 87
 """Every form of a kernel is compiled for it; for the other architectures one or two of each."""
 
 
-def kernels() -> tuple[dict[str, Any], list[str]]:
-    """The rows of every kernel, and what should not be shipped."""
-    report, faults = build((BOARD_ARCHITECTURE,))
+def kernels(binaries: list[Path]) -> tuple[dict[str, Any], list[str]]:
+    """The rows of every kernel, CUDA's from ``binaries`` or the compiled module, and what should not be shipped."""
+    report, faults = build((BOARD_ARCHITECTURE,), binaries=binaries)
     others, more = build([known for known in ARCHITECTURES if known != BOARD_ARCHITECTURE], quick=True)
     by_name = {(row["operation"], row["name"]): row for row in report["kernels"]}
     for row in others["kernels"]:
@@ -56,7 +57,7 @@ def frames() -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    report, faults = kernels()
+    report, faults = kernels([Path(name) for name in sys.argv[1:]])
     if faults:
         print("\n".join(faults), file=sys.stderr)
         return 1

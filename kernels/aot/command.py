@@ -7,17 +7,22 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pitviper.kernels.aot.compiler import compile_all, variants
 from pitviper.kernels.aot.limits import ARCHITECTURES
 from pitviper.kernels.aot.report import native_resources, native_rows, table, triton_rows
-from pitviper.kernels.aot.resources import ToolMissing
+from pitviper.kernels.aot.resources import ToolMissing, read_resources
 from pitviper.kernels.native import NativeUnavailable
 
 
 def build(
-    capabilities: Sequence[int], *, quick: bool = False, operation: str | None = None
+    capabilities: Sequence[int],
+    *,
+    quick: bool = False,
+    operation: str | None = None,
+    binaries: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """The whole report, safe for JSON, and the faults: what should not be shipped.
 
@@ -25,6 +30,7 @@ def build(
         capabilities: Architectures, keys of `ARCHITECTURES`.
         quick: Only the variants that every run of the tests compiles.
         operation: Only those of this folder.
+        binaries: Objects of nvcc whose kernels are read in the place of those of the compiled module.
     """
     import triton
 
@@ -41,11 +47,18 @@ def build(
         "cuda": [],
         "cuda_missing": "",
     }
+    faults = [fault for one in compiled for fault in one.faults()]
     try:
-        report["cuda"] = native_rows(native_resources())
+        found = [one for path in binaries for one in read_resources(path)] if binaries else native_resources()
+        report["cuda"] = native_rows(found)
+        faults += [
+            f"{one.function}, sm_{one.capability}: {one.stack} bytes of registers spilled to memory by each thread"
+            for one in found
+            if one.stack
+        ]
     except (NativeUnavailable, ToolMissing, ValueError) as reason:
         report["cuda_missing"] = str(reason)
-    return report, [fault for one in compiled for fault in one.faults()]
+    return report, faults
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,14 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--operation", help="only the kernels of this operation")
     parser.add_argument("--quick", action="store_true", help="only one or two forms of each kernel")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--binary",
+        type=Path,
+        action="append",
+        default=[],
+        help="read CUDA kernels from this object, archive or library of nvcc, not from the compiled module",
+    )
     options = parser.parse_args(argv)
     capabilities = tuple(options.arch or ARCHITECTURES)
-    report, faults = build(capabilities, quick=options.quick, operation=options.operation)
+    report, faults = build(
+        capabilities, quick=options.quick, operation=options.operation, binaries=options.binary
+    )
     if options.json:
         print(json.dumps(report, indent=1))
     else:
         print("\n\n".join(table(report["kernels"], capability) for capability in capabilities))
-        print(f"\nCUDA kernels in the compiled module: {len(report['cuda']) or report['cuda_missing']}")
+        print(f"\nCUDA kernels: {len(report['cuda']) or report['cuda_missing']}")
         for row in report["cuda"]:
             taken = ", ".join(
                 f"{name} {found['registers']}"

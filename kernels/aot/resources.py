@@ -79,7 +79,8 @@ def read_resources(binary: Path, *, capability: int | None = None) -> list[Resou
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = parse_resources(done.stdout, capability=capability)
     if not found:
-        raise ValueError(f"no kernel in {binary}: cuobjdump says {(done.stderr or done.stdout).strip()!r}")
+        said = (done.stderr or done.stdout).strip().replace(str(binary), binary.name)
+        raise ValueError(f"no kernel in {binary.name}: {said}")
     return found
 
 
