@@ -4,8 +4,8 @@
 Run: python benchmarks/fuzz.py --inputs 1000000 [--record]
 
 Inputs are right ones, changed: bits, bytes, numbers, JSON tokens, cuts, repeats and mixtures; one in twenty is noise.
-They follow from the seed alone, and times are those of the processor: a busy machine is no hang. Exit code 1 if a parser raised what it must not, or took longer than the limit; the
-first such input of each parser is printed in hexadecimal.
+They follow from the seed alone, and times are those of the processor: a busy machine is no hang. Exit code 1 if a
+parser raised what it must not, or took longer than the limit; the first such input of each is printed in hexadecimal.
 """
 
 from __future__ import annotations
