@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,14 +25,10 @@ from pitviper.kernels.conv_block.reference import (  # noqa: E402
 from pitviper.kernels.conv_block.torch_op import conv_block_tensors  # noqa: E402
 from pitviper.kernels.errors import BackendUnavailable  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("device")
+Matches = Callable[[Any, Any, dict[str, Any]], None]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# Half a unit in the last place, relative; the interpreter cuts bfloat16 off, where a device rounds to the nearest.
-ROUNDING = {
-    torch.float32: 2.0**-24,
-    torch.float16: 2.0**-11,
-    torch.bfloat16: 2.0**-7 if registry.interpreting() else 2.0**-8,
-}
 Array = npt.NDArray[Any]
 
 
@@ -126,45 +122,23 @@ def expected(x: Any, arguments: dict[str, Any], *, absolute: bool = False) -> Ar
     return result if head is None else result[..., None]
 
 
-def assert_matches(result: Any, x: Any, arguments: dict[str, Any]) -> None:
+@pytest.fixture
+def assert_matches(within: Callable[..., None]) -> Matches:
     """Every element within the rounding of float32 sums in any order, and of the dtype that is stored."""
-    want, scale = expected(x, arguments), expected(x, arguments, absolute=True)
-    got = nhwc(result)
-    assert got.shape == want.shape
-    head = arguments["head"]
-    terms = arguments["convolution"].weight[0].numel() + 3
-    if head is not None:
-        terms += head.weight.shape[1] + (0 if head.coarse is None else head.coarse.shape[1]) + 2
-    bound = terms * 2.0**-24 * scale + ROUNDING[result.dtype] * np.abs(want) + 2.0**-24
-    worst = np.unravel_index(int(np.argmax(np.abs(got - want) - bound)), want.shape)
-    assert np.abs(got - want)[worst] <= bound[worst], f"at {worst}: {got[worst]}, expected {want[worst]}"
+
+    def check(result: Any, x: Any, arguments: dict[str, Any]) -> None:
+        exact, terms = (expected(x, arguments, absolute=absolute) for absolute in (False, True))
+        steps, head = arguments["convolution"].weight[0].numel() + 3, arguments["head"]
+        if head is not None:
+            steps += head.weight.shape[1] + (0 if head.coarse is None else head.coarse.shape[1]) + 2
+        found = result.detach().cpu().permute(0, 2, 3, 1)
+        within(found, torch.from_numpy(exact).double(), torch.from_numpy(terms).double(), steps=steps)
+
+    return check
 
 
 def run(x: Any, arguments: dict[str, Any]) -> Any:
     return conv_block_tensors(x, backend="triton", **arguments)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_interpreter() -> Iterator[None]:
-    """Without its check of every sum of two integers for overflow, which takes half of the time."""
-    if not registry.interpreting():
-        yield
-        return
-    from triton.runtime import interpreter
-
-    kept = interpreter.interpreter_builder.options
-    interpreter.interpreter_builder.options = replace(kept, sanitize_overflow=False)
-    yield
-    interpreter.interpreter_builder.options = kept
-
-
-@pytest.fixture
-def poisoned() -> Iterator[None]:
-    """Memory of new tensors holds NaN, so that an element that is never written shows."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.ones(1, device=DEVICE).new_empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def combinations() -> list[Any]:
@@ -180,7 +154,7 @@ def combinations() -> list[Any]:
 
 @pytest.mark.parametrize(("case", "dtype"), combinations())
 @pytest.mark.usefixtures("poisoned")
-def test_matches_the_definition(case: Case, dtype: Any) -> None:
+def test_matches_the_definition(case: Case, dtype: Any, assert_matches: Matches) -> None:
     size = (8, 14) if case.outputs == 1 and case.coarse else (7, 13)
     x, arguments = drawn(case, size, dtype, batch=1)
     result = run(x, arguments)
@@ -191,7 +165,7 @@ def test_matches_the_definition(case: Case, dtype: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.usefixtures("poisoned")
-def test_a_picture_of_one_pixel(case: Case) -> None:
+def test_a_picture_of_one_pixel(case: Case, assert_matches: Matches) -> None:
     size = (2, 2) if case.outputs == 1 and case.coarse else (1, 1)
     x, arguments = drawn(case, size, torch.float16, batch=1)
     assert_matches(run(x, arguments), x, arguments)
@@ -201,14 +175,16 @@ def test_a_picture_of_one_pixel(case: Case) -> None:
     ("name", "dtype"), [("3x3", "float16"), ("stride 2", "bfloat16"), ("stem", "float32")]
 )
 @pytest.mark.usefixtures("poisoned")
-def test_many_tiles_in_both_directions(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_tiles_in_both_directions(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch, assert_matches: Matches
+) -> None:
     """Tiles of large maps, cut off at the right and at the bottom."""
     monkeypatch.setattr(tiling, "_SMALL_MAP", 0)
     x, arguments = drawn(CASES[name], (33, 65), DTYPES[dtype], batch=1)
     assert_matches(run(x, arguments), x, arguments)
 
 
-def test_more_channels_than_a_program_holds() -> None:
+def test_more_channels_than_a_program_holds(assert_matches: Matches) -> None:
     case = Case(128, 144, kernel=1)
     x, arguments = drawn(case, (5, 9), torch.float16, batch=1)
     assert_matches(run(x, arguments), x, arguments)
@@ -354,7 +330,7 @@ def test_compiles_as_one_graph() -> None:
     assert (compiled(*given) == network(*given)).all()
 
 
-def test_without_a_gradient_it_says_so() -> None:
+def test_without_a_gradient_it_says_so(assert_matches: Matches) -> None:
     x, arguments = drawn(CASES["3x3"], (3, 4), torch.float32, batch=1)
     weight = arguments["convolution"].weight.requires_grad_()
     with pytest.raises(BackendUnavailable, match="no gradient"):
