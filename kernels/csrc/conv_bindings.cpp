@@ -118,6 +118,7 @@ void bind_convolutions(py::module_& m) {
         py::arg("dtype"), py::arg("packed"));
   m.def("unpack_weights", &unpack, py::arg("packed"), py::arg("out_channels"), py::arg("in_channels"),
         py::arg("kernel"), py::arg("dtype"), py::arg("weight"));
+  m.def("take_turns_backwards", [](bool wanted) { phases::last_thread_first() = wanted; }, py::arg("wanted"));
   m.def("conv_block", &conv, py::arg("arguments"));
   m.def("residual_block", &residual, py::arg("arguments"));
 }

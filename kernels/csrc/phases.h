@@ -80,10 +80,18 @@ PV_HD T atomic_add(T* word, T value) {
 
 namespace phases {
 
+// Whether the threads of this host thread's launches take turns from the last to the first. A result that depends on it
+// comes from a thread that reads what another writes in the same phase: on a GPU, a race.
+inline bool& last_thread_first() {
+  static thread_local bool value = false;
+  return value;
+}
+
 template <typename K, int P, int End>
 void host_range(const typename K::Args& args, Index block, typename K::State* states, typename K::Shared& shared) {
   if constexpr (P < End) {
-    for (int thread = 0; thread < K::kThreads; ++thread)
+    const int begin = last_thread_first() ? K::kThreads - 1 : 0, step = last_thread_first() ? -1 : 1;
+    for (int turn = 0, thread = begin; turn < K::kThreads; ++turn, thread += step)
       K::template phase<P>(args, block, thread, states[thread], shared);
     host_range<K, P + 1, End>(args, block, states, shared);
   }

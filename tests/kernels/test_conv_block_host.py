@@ -37,14 +37,15 @@ def convolution(
 
 
 def assert_same(x: Array, conv: Convolution, **options: Any) -> Array:
-    """Runs both backends; the host's result is written over NaN."""
+    """Runs both backends; the host's result is written over NaN, its threads once in each order."""
     expected = conv_block(x, conv, backend="numpy", **options)
     out = maps.empty(expected.shape, expected.dtype)
-    out[...] = np.nan
-    got = conv_block(x, conv, backend="host", out=out, **options)
-    assert got is out
-    np.testing.assert_array_equal(got.astype(np.float32), expected.astype(np.float32))
-    return got
+    for backwards in (True, False):
+        out[...] = np.nan
+        native.load().take_turns_backwards(backwards)
+        assert conv_block(x, conv, backend="host", out=out, **options) is out
+        np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
+    return out
 
 
 @pytest.mark.parametrize("size", SIZES)

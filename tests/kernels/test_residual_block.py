@@ -30,12 +30,14 @@ def convolution(rng: np.random.Generator, inputs: int, outputs: int) -> Convolut
 
 
 def assert_same(x: Any, first: Convolution, second: Convolution, **options: Any) -> Any:
-    """Runs both backends; the host's result is written over NaN."""
+    """Runs both backends; the host's result is written over NaN, its threads once in each order."""
     expected = residual_block(x, first, second, backend="numpy", **options)
     out = maps.empty(expected.shape, expected.dtype)
-    out[...] = np.nan
-    assert residual_block(x, first, second, out=out, backend="host", **options) is out
-    np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
+    for backwards in (True, False):
+        out[...] = np.nan
+        native.load().take_turns_backwards(backwards)
+        assert residual_block(x, first, second, out=out, backend="host", **options) is out
+        np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
     return out
 
 
