@@ -57,6 +57,18 @@ def load() -> ModuleType:
     return module
 
 
+def cuda_missing_reason() -> str:
+    """Why no GPU can run the compiled device code here, with what it was built for; empty when one can."""
+    module, reason = _attempt()
+    if module is None:
+        return reason
+    if not hasattr(module, "cuda_missing_reason"):
+        return f"the compiled module is older than the Python sources; {_REBUILD}"
+    missing = str(module.cuda_missing_reason())
+    built_for = ", ".join(module.cuda_archs())
+    return f"{missing} (the module holds code for {built_for})" if missing and built_for else missing
+
+
 def count_nonfinite(array: npt.NDArray[Any]) -> int:
     """How many values of a readable array [H, W] are NaN or infinite."""
     return int(load().count_nonfinite(array.ctypes.data, array.dtype.char, array.shape, array.strides[0]))

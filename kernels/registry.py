@@ -26,14 +26,15 @@ PREFERENCE: Final[Mapping[str, tuple[BackendName, ...]]] = MappingProxyType(
         "affine_modulate": ("triton", "torch"),
         "conv_block": ("numpy", "host"),
         "conv_block_tensors": ("triton", "torch"),
-        "extract_targets": ("host", "numpy"),
+        "extract_targets": ("host", "numpy", "cuda"),
         "residual_block": ("numpy", "host"),
         "samf_fuse": ("triton", "torch"),
-        "standardise": ("host", "numpy"),
+        "standardise": ("host", "numpy", "cuda"),
     }
 )
 """The backends of each operation, in the order that ``"auto"`` tries. ``cuda`` and ``host`` are compiled CUDA and
-C++, ``triton`` is compiled on first use, ``torch`` and ``numpy`` run the definition itself."""
+C++, ``triton`` is compiled on first use, ``torch`` and ``numpy`` run the definition itself. On frames in host memory
+``cuda`` stands last: it copies there and back, so ``"auto"`` never takes it."""
 
 _LOG = logging.getLogger("pitviper.kernels")
 _NONE: Final[Mapping[BackendName, str]] = MappingProxyType({})
@@ -63,7 +64,7 @@ def available_backends(operation: str = "standardise") -> tuple[Backend, ...]:
 
     Example:
         >>> " ".join(backend.name for backend in available_backends())
-        'host numpy'
+        'host numpy cuda'
         >>> " ".join(backend.name for backend in available_backends("samf_fuse"))
         'triton torch'
     """
@@ -149,6 +150,7 @@ def _triton_reason() -> str:
 
 _PROBES: Final[Mapping[BackendName, Callable[[], str]]] = MappingProxyType(
     {
+        "cuda": lambda: native.cuda_missing_reason(),
         "host": lambda: native.missing_reason(),
         "numpy": lambda: "",
         "torch": _torch_reason,

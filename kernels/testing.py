@@ -32,7 +32,9 @@ TOLERANCES: Final[dict[str, Tolerance]] = {
         _ULP, 1e-9, "float64 sums in another order move the float32 result across one rounding"
     ),
     "standardise-single": Tolerance(
-        2.5 * _ULP, 1e-9, "four roundings of float32: the mean's fraction, its subtraction, the gain, the product"
+        2.5 * _ULP,
+        1e-9,
+        "four roundings of float32: the mean's fraction, its subtraction, the gain, the product",
     ),
     "snr": Tolerance(_ULP, 0.0, "a root mean square summed in another order, rounded to float32"),
     "centroid": Tolerance(1e-12, 0.0, "float64 sums in another order"),

@@ -81,7 +81,10 @@ class Batch:
             raise ValueError(
                 f"probability has {invalid} values that are NaN, infinite or above 1; find out where they come from"
             )
-        checks.refuse_nonfinite(nonfinite, "frame", 0)
+        if nonfinite:
+            raise ValueError(
+                f"frame has {nonfinite} NaN or infinite values; replace them before it is standardised"
+            )
         kept = self.records[index, :count]
         return Targets(
             *(kept["xy"].copy(), kept["xyxy"].astype(np.float32), kept["area"].copy()),

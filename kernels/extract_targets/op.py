@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pitviper.kernels import checks, native, registry
-from pitviper.kernels.extract_targets import host_impl, reference
+from pitviper.kernels.extract_targets import cuda_impl, host_impl, reference
 from pitviper.kernels.extract_targets.targets import Targets
 
 _MOST_PIXELS: Final = 2**31 - 1
@@ -34,13 +34,15 @@ def extract_targets(
         threshold: 0 to 1; a pixel belongs to a target when it is strictly higher (compared in float64).
         max_targets: at most so many are returned, at least 1: those with the highest peaks, ties by the
             higher mean, then by raster order.
-        backend: ``"auto"``, ``"host"`` (C++) or ``"numpy"`` (the definition).
+        backend: ``"auto"``, ``"host"`` (C++), ``"numpy"`` (the definition) or ``"cuda"`` (a GPU; copies map and frame
+            there, for which ``"auto"`` never takes it). ``"cuda"`` takes maps of at most 2^24 values of at most 1,
+            thresholds from 2^-16 and ``max_targets`` up to 65535.
 
     Raises:
         TypeError: an argument is no numpy array or has another dtype.
         ValueError: wrong or unequal shapes, NaN or infinite values (with their count), threshold or
             max_targets out of range.
-        NativeUnavailable: ``backend="host"`` and the compiled module is missing.
+        NativeUnavailable: ``"host"`` or ``"cuda"`` was asked for and the compiled module or a GPU is missing.
 
     Example:
         >>> probability = np.zeros((6, 8), np.float32)
@@ -49,7 +51,7 @@ def extract_targets(
         >>> targets.xy.tolist(), targets.xyxy.tolist(), targets.area.tolist()
         ([[4.0, 2.5]], [[3.0, 2.0, 5.0, 3.0]], [2])
     """
-    chosen = registry.resolve(backend)
+    chosen = registry.resolve(backend, "extract_targets")
     probability = _require_probability(probability)
     threshold, max_targets = float(threshold), operator.index(max_targets)
     if not 0.0 <= threshold <= 1.0:
@@ -69,6 +71,11 @@ def extract_targets(
     if chosen == "host":
         return host_impl.extract_targets_host(probability, frame, threshold, max_targets)
     checks.refuse_nonfinite(checks.count_nonfinite(probability), "probability", probability.size)
+    if chosen == "cuda":
+        there = None if frame is None else np.ascontiguousarray(frame)[None]
+        maps = np.ascontiguousarray(probability)[None]
+        found = cuda_impl.extract_targets_phases(maps, there, threshold, max_targets=max_targets, on_gpu=True)
+        return found.targets(0)
     return reference.extract_targets_reference(probability, frame, threshold, max_targets)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pitviper.kernels import checks, native, registry
-from pitviper.kernels.standardise import host_impl, reference
+from pitviper.kernels.standardise import cuda_impl, host_impl, reference
 
 _SMALLEST = reference.BOX // 2 + 1
 
@@ -35,7 +35,8 @@ def standardise(
         stride: multiple that the network needs, at least 1. The padding must be smaller than the side.
         out: float32 [Hp, Wp] in C order that receives the result, so that a stream allocates nothing. It must
             not overlap ``frame``.
-        backend: ``"auto"``, ``"host"`` (C++) or ``"numpy"`` (the definition).
+        backend: ``"auto"``, ``"host"`` (C++), ``"numpy"`` (the definition) or ``"cuda"`` (a GPU; copies the frame
+            there and back, for which ``"auto"`` never takes it).
 
     Returns:
         float32 [Hp, Wp], dimensionless; ``out`` itself when it was given.
@@ -43,7 +44,7 @@ def standardise(
     Raises:
         TypeError: ``frame`` or ``out`` is no numpy array or has another dtype.
         ValueError: wrong shape, NaN or infinite values (with their count), or ``out`` does not fit.
-        NativeUnavailable: ``backend="host"`` and the compiled module is missing.
+        NativeUnavailable: ``"host"`` or ``"cuda"`` was asked for and the compiled module or a GPU is missing.
 
     Example:
         >>> frame = np.full((6, 6), 1000, np.uint16)
@@ -51,7 +52,7 @@ def standardise(
         >>> bool(np.allclose(standardise(frame), standardise(3 * frame + 100)))
         True
     """
-    chosen = registry.resolve(backend)
+    chosen = registry.resolve(backend, "standardise")
     given, frame = frame, checks.require_frame(frame)
     shape = _padded_shape(frame.shape, stride)
     count = native.count_nonfinite if chosen == "host" else checks.count_nonfinite
@@ -59,6 +60,9 @@ def standardise(
     result = np.empty(shape, np.float32) if out is None else _require_out(out, shape, given)
     if chosen == "host":
         host_impl.standardise_host(frame, result)
+    elif chosen == "cuda":
+        there = np.ascontiguousarray(frame)[None]
+        result[:] = cuda_impl.standardise_phases(there, shape, on_gpu=True)[0][0, ..., 0]
     else:
         result[:] = reference.standardise_reference(frame, stride)
     return result

@@ -32,10 +32,9 @@ def forgetful() -> Iterator[None]:
 
 
 def test_available_backends() -> None:
-    assert [(backend.name, backend.reason) for backend in available_backends()] == [
-        ("host", ""),
-        ("numpy", ""),
-    ]
+    host, numpy, cuda = available_backends()
+    assert (host.name, host.reason, numpy.name, numpy.reason) == ("host", "", "numpy", "")
+    assert (cuda.name, cuda.reason) == ("cuda", native.cuda_missing_reason())
 
 
 def test_missing_module_is_explained(
@@ -81,8 +80,32 @@ def test_stub_describes_the_compiled_module() -> None:
 
 
 def test_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="unknown backend 'cuda'; there are 'auto', 'host', 'numpy'"):
-        registry.resolve("cuda")
+    with pytest.raises(ValueError, match="unknown backend 'tpu'; there are 'auto', 'host', 'numpy', 'cuda'"):
+        registry.resolve("tpu")
+
+
+@pytest.mark.parametrize(
+    ("found", "archs", "expected"),
+    [
+        ("", ["sm_87"], ""),
+        (
+            "no CUDA-capable device",
+            ["sm_87", "compute_90"],
+            "no CUDA-capable device .*code for sm_87, compute_90",
+        ),
+        ("the module was built without nvcc", [], "built without nvcc"),
+    ],
+)
+def test_cuda_says_why_it_cannot_run(
+    forgetful: None, monkeypatch: pytest.MonkeyPatch, found: str, archs: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(native.load(), "cuda_missing_reason", lambda: found)
+    monkeypatch.setattr(native.load(), "cuda_archs", lambda: archs)
+    if found:
+        with pytest.raises(NativeUnavailable, match=f"backend 'cuda' cannot run: .*{expected}"):
+            standardise(np.zeros((4, 4), np.uint8), backend="cuda")
+    else:
+        assert registry.resolve("cuda") == "cuda"
 
 
 def test_unknown_sample_type_is_an_error() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pitviper.kernels import checks, memory, native
+from pitviper.kernels import NativeUnavailable, checks, memory, native, standardise
 from pitviper.kernels.standardise import cuda_impl, reference
 from pitviper.kernels.standardise.cuda_impl import standardise_phases
 from pitviper.kernels.testing import assert_close
@@ -75,11 +76,16 @@ def test_more_tiles_than_blocks() -> None:
 HARD = {
     "saturated": np.full((1, 40, 50), 65535, np.uint16) - 65535 * np.eye(40, 50, dtype=np.uint16)[None],
     "full range noise": np.random.default_rng(3).integers(0, 2, (1, 128, 130), np.uint16) * 65535,
-    "one count in one pixel": np.full((1, 40, 50), 65000, np.uint16) + (np.arange(2000).reshape(1, 40, 50) == 777),
+    "one count in one pixel": np.full((1, 40, 50), 65000, np.uint16)
+    + (np.arange(2000).reshape(1, 40, 50) == 777),
     "a hot first pixel": np.where(np.arange(1200).reshape(1, 30, 40) == 0, 65535, 30000 + np.arange(40) % 2),
-    "the whole range of float32": np.where(np.eye(20, 31, dtype=bool), 3.4e38, -3.4e38).astype(np.float32)[None],
+    "the whole range of float32": np.where(np.eye(20, 31, dtype=bool), 3.4e38, -3.4e38).astype(np.float32)[
+        None
+    ],
     "subnormal floats": (np.arange(600).reshape(1, 20, 30) % 7 * np.float32(1e-45)).astype(np.float32),
-    "a hot first float": np.pad(np.full((1, 1), 1e30, np.float32), ((0, 20), (0, 20)), constant_values=1)[None],
+    "a hot first float": np.pad(np.full((1, 1), 1e30, np.float32), ((0, 20), (0, 20)), constant_values=1)[
+        None
+    ],
     "negative halves": -np.random.default_rng(4).random((1, 21, 33)).astype(np.float16) * 60000,
 }
 
@@ -183,6 +189,16 @@ def test_statistics_are_those_of_the_definition() -> None:
 def test_no_frames_is_nothing_to_do() -> None:
     got, statistics = standardise_phases(np.empty((0, 8, 8), np.uint16), (8, 8))
     assert (got.shape, statistics.shape) == ((0, 8, 8, 1), (0,))
+
+
+def test_the_backend_cuda_runs_or_says_why() -> None:
+    frame = scene((33, 65))
+    reason = native.cuda_missing_reason()
+    if reason:
+        with pytest.raises(NativeUnavailable, match=re.escape(reason)):
+            standardise(frame, backend="cuda")
+    else:
+        assert_close(standardise(frame, backend="cuda"), expected(frame[None])[0], "standardise-single")
 
 
 @pytest.mark.parametrize(
