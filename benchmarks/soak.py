@@ -129,12 +129,13 @@ def soak(
     source = ReconnectingSource(
         lambda: Camera(frames, numbers, lose_every), Reconnect(first_s=0.001, longest_s=0.001)
     )
-    taken: list[tuple[int, float, int, int]] = []
+    # Made beforehand: a list that grows would be seen in the memory that it is to watch.
+    taken = np.zeros((2 * samples, 4))
     every, due = max(1, min(count, 20_000) // samples), 0.0
-    wrong = targets = done = 0
+    wrong = targets = done = row = 0
     started = time.monotonic()
     parts: dict[str, Any] = {"tracker": sdk.Tracker(), "monitor": sdk.ThermalMonitor()} if full else {}
-    with detector.stream(source, mode="all", sinks=[JsonLines(os.devnull)], **parts) as stream:
+    with detector.stream(source, mode="all", queue=64, sinks=[JsonLines(os.devnull)], **parts) as stream:
         for expected, found in enumerate(stream):
             assert stream.frame is not None
             pixels = stream.frame.image
@@ -142,18 +143,23 @@ def soak(
             wrong += not (found.frame_id == carried == expected)
             targets += len(found)
             done = expected + 1
-            if expected % every == 0 and time.monotonic() - started >= due:
-                due += min(seconds, 1200.0) / samples if seconds < 1e9 else 0.0
-                taken.append(
-                    (expected, resident_bytes(), len(os.listdir("/proc/self/fd")), threading.active_count())
-                )
+            if expected % every == 0 and time.monotonic() - started >= due and row < len(taken):
+                due += seconds / samples if seconds < 1e9 else 0.0
+                handles = len(os.listdir("/proc/self/fd"))
+                taken[row] = (expected, resident_bytes(), handles, threading.active_count())
+                row += 1
         stats = stream.stats
-    return {"frames": done, "wrong": wrong, "targets": targets, **judged(taken), "stream": stats.to_dict()}
+    return {
+        "frames": done,
+        "wrong": wrong,
+        "targets": targets,
+        **judged(taken[:row]),
+        "stream": stats.to_dict(),
+    }
 
 
-def judged(taken: list[tuple[int, float, int, int]]) -> dict[str, Any]:
-    """What the samples (frame, bytes, handles, threads) say; those of the first quarter are warm-up."""
-    table = np.array(taken, np.float64)
+def judged(table: NDArray[np.float64]) -> dict[str, Any]:
+    """What the samples [N, 4] (frame, bytes, handles, threads) say; those of the first quarter are warm-up."""
     kept = table[len(table) // 4 :]
     found = slope(kept[:, 0], kept[:, 1])
     return {
