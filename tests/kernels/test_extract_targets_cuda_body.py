@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     monkeypatch.setattr(memory, "aligned_empty", poison)
+
+
+@pytest.fixture(params=[False, True], ids=["forwards", "backwards"])
+def turns(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads take turns from the first to the last, or from the last: what differs would be a race on a GPU."""
+    native.load().take_turns_backwards(request.param)
+    yield
+    native.load().take_turns_backwards(False)
 
 
 def assert_as_defined(probability: Map, frame: Any = None, **options: Any) -> Targets:
@@ -86,7 +95,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_adversarial_masks(name: str) -> None:
+def test_adversarial_masks(name: str, turns: None) -> None:
     mask = np.ascontiguousarray(MASKS[name])
     rng = np.random.default_rng(7)
     probability = np.where(mask, rng.uniform(0.51, 1.0, mask.shape), rng.uniform(0.0, 0.5, mask.shape))
@@ -98,7 +107,7 @@ def test_adversarial_masks(name: str) -> None:
 
 @pytest.mark.parametrize("density", [0.001, 0.03, 0.3, 0.41, 0.7, 0.99])
 @pytest.mark.parametrize("dtype", checks.FRAME_DTYPES)
-def test_random_maps(density: float, dtype: Any) -> None:
+def test_random_maps(density: float, dtype: Any, turns: None) -> None:
     rng = np.random.default_rng(int(density * 1000))
     probability = rng.random((45, 130), np.float32)
     frame = (rng.normal(0, 1, probability.shape) * 20 + 100).astype(dtype)

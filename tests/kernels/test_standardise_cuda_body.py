@@ -64,8 +64,21 @@ def test_equals_definition(dtype: Any, shape: tuple[int, int], batch: int) -> No
 
 
 def test_a_whole_frame_padded() -> None:
-    """More tiles than one block sums, and the padding of a real network."""
+    """Many tiles, and the padding of a real network."""
     assert_equals_definition(scene((509, 634), top=16000)[None], stride=32)
+
+
+@pytest.mark.parametrize("dtype", checks.FRAME_DTYPES)
+def test_the_order_of_threads_changes_nothing(dtype: Any) -> None:
+    """On the host threads take turns; a result that depends on their order would be a race on a GPU."""
+    frames = scene((70, 131), top=250)[None].astype(dtype)
+    forwards, _ = standardise_phases(frames, (96, 160), block=2, channels=8)
+    native.load().take_turns_backwards(True)
+    try:
+        backwards, _ = standardise_phases(frames, (96, 160), block=2, channels=8)
+    finally:
+        native.load().take_turns_backwards(False)
+    assert np.array_equal(forwards, backwards)
 
 
 def test_more_tiles_than_blocks() -> None:
