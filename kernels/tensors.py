@@ -68,12 +68,9 @@ def choose(operation: str, backend: str, tensors: Mapping[str, Tensor], *, refus
     """
     wide = next((name for name, tensor in tensors.items() if tensor.dtype == torch.float64), "")
     device = next(iter(tensors.values())).device.type
-    chosen: str = _resolve(operation, backend, device, wide, refusal)
-    return chosen
+    return _resolve(operation, backend, device, wide, refusal)
 
 
-# A constant for the compiler, which can trace neither logging nor the import of Triton.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch does not state its type
 def _resolve(operation: str, backend: str, device: str, wide: str, refusal: str) -> str:
     refused: dict[registry.BackendName, str] = {}
     if refusal:
@@ -85,6 +82,11 @@ def _resolve(operation: str, backend: str, device: str, wide: str, refusal: str)
     elif device == "cpu" and backend == "auto":
         refused["triton"] = "Triton's interpreter is for tests"
     return registry.resolve(backend, operation, refused=refused)
+
+
+# A constant for the compiler, which can trace neither logging nor the import of Triton. This is all that
+# torch.compiler.assume_constant_result does, but for importing the compiler, which takes seconds.
+_resolve._dynamo_marked_constant = True  # type: ignore[attr-defined]  # a mark on a function has no type
 
 
 def _fix(tensor: Tensor, name: str) -> str:
