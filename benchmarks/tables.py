@@ -87,11 +87,18 @@ def target_free(result: Result) -> str:
 def soak(result: Result) -> str:
     """Memory over a long stream."""
     memory, height, width = result["resident_mib"], *result["shape"]
+    low, high = result["slope_interval_95"]
+    stream = result["stream"]
+    network = (
+        "a threshold in the place of the network" if result["model"] == "none" else f"`{result['model']}`"
+    )
     return (
-        f"{result['frames']:,} frames of {width}x{height} through `{result['model']}`: resident memory "
-        f"{memory['start']} MiB at the start, {memory['half']} at half, {memory['end']} at the end; slope over "
-        f"the second half {result['slope_bytes_per_frame']} bytes a frame; {result['wrong']} frames lost, "
-        "doubled or out of order."
+        f"{result['frames']:,} frames of {width}x{height} ({result['hours_at_30_fps']} h at 30 frames per second; "
+        f"{result['asked']:,} were asked for) through {network}, the camera lost {stream['reconnects']} times: "
+        f"resident memory {memory['after_warm_up']} MiB after the first quarter, {memory['end']} at the end; slope "
+        f"{result['slope_bytes_per_frame']} bytes a frame (95 % interval {low} to {high}); {result['handles'][0]} to "
+        f"{result['handles'][1]} file handles, {result['threads'][0]} to {result['threads'][1]} threads; "
+        f"{result['wrong']} frames lost, doubled or out of order."
     )
 
 
