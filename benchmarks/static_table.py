@@ -38,7 +38,7 @@ def triton(result: Result) -> str:
 def cuda(result: Result) -> str:
     """A line for each CUDA kernel, its instances for element types and widths together."""
     if not result["cuda"]:
-        return f"Not in this report: {result['cuda_missing']}."
+        return "Not in this report: the compiled module that it was made with held no device code to read."
     names = sorted(
         {name for row in result["cuda"] for name in row["architectures"]}, key=lambda n: int(n[3:])
     )
