@@ -8,7 +8,7 @@
  *   pv_poll(detector, 1, targets, 64, &result);
  *   pv_close(detector);
  *
- * A plan file is written by `pitviper export MODEL out.plan --format plan`.
+ * A plan file is written in Python: pitviper.core.plan.build_plan(pitviper.sdk.open_model("pit-s")).to_bytes().
  *
  * Threads: every function may be called from any thread. Calls on one detector take turns, and a waiting pv_poll lets
  * no other call on the same detector in. One thread that submits and polls in turn is the intended use. Detectors share
