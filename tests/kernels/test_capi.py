@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Any:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not on the PATH")
 
+    @functools.cache
     def build(source: str) -> Path:
         folder = tmp_path_factory.mktemp("build")
         configure = [
