@@ -18,7 +18,7 @@ from pitviper.sdk.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
-    from pitviper.sdk.sources import Frame
+    from pitviper.sdk.sources import Frame, SourceInfo
 
 __all__ = ["Pipeline"]
 
@@ -77,6 +77,20 @@ class Pipeline:
     def stats(self) -> StreamStats:
         """As `Stream.stats`."""
         return self._stream.stats
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the source is."""
+        return self._stream.info
+
+    @property
+    def threshold(self) -> float:
+        """As `Stream.threshold`: it may be set at any time, and holds from the next frame on."""
+        return self._stream.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._stream.threshold = value
 
     def start(self) -> Pipeline:
         """Begin; returns at once.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from pitviper.sdk.aliases import resolve_threshold
 from pitviper.sdk.batches import detect_together
 from pitviper.sdk.continuity import Continuity
 from pitviper.sdk.detections import Detections
@@ -74,6 +75,7 @@ class Stream:
         self._detector = detector
         self._sinks = tuple(sinks)
         self._settings = settings
+        self._threshold = settings.threshold
         self._ledger = Ledger()
         self._continuity = Continuity()
         self._window = StageWindow()
@@ -107,6 +109,21 @@ class Stream:
         - ``failed``: an error ended it, which was raised where the stream is iterated over.
         """
         return self._final or self._feed.state
+
+    @property
+    def threshold(self) -> float:
+        """Probability that a pixel has to exceed. It may be set at any time, and holds from the next frame on.
+
+        Raises:
+            InputError: Not in [0, 1).
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        chosen = resolve_threshold(value, {}, "Stream.threshold")
+        assert chosen is not None
+        self._threshold = chosen
 
     @property
     def stats(self) -> StreamStats:
@@ -206,7 +223,7 @@ class Stream:
     def _values(self, work: _Work) -> dict[str, Any]:
         frame = work.frame
         return {
-            "threshold": self._settings.threshold,
+            "threshold": self._threshold,
             "wait_ms": work.wait_ms,
             "host_ns": frame.time.host_ns if self.info.live else None,
             "frame_id": frame.index,

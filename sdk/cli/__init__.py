@@ -29,6 +29,7 @@ from pitviper.sdk.cli import (
     models,
     profile,
     replay,
+    serve,
     sources,
 )
 from pitviper.sdk.cli.signals import Interrupts
@@ -37,7 +38,20 @@ from pitviper.sdk.errors import SdkError
 __all__ = ["build_parser", "main"]
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (detect, sources, replay, evaluate, calibrate, export, models, doctor, bench, profile, demo)
+_COMMANDS = (
+    detect,
+    serve,
+    sources,
+    replay,
+    evaluate,
+    calibrate,
+    export,
+    models,
+    doctor,
+    bench,
+    profile,
+    demo,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

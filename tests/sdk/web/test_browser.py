@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of ``pitviper serve`` in a real browser: headless Chromium, no internet."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for _module in ("starlette", "uvicorn"):
+    pytest.importorskip(_module, reason="the extra web is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if _CHROMIUM is None:
+    pytest.skip("no Chromium on this machine (Debian: apt install chromium)", allow_module_level=True)
+
+from playwright.sync_api import Page, sync_playwright  # noqa: E402 - only where it is there
+
+ARGUMENTS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync")  # fmt: skip
+LIMIT_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made = serve(tmp_path_factory.mktemp("serve"))
+    made.start()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        sandbox = () if os.getuid() else ("--no-sandbox",)  # Chromium has no sandbox for root
+        made = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*ARGUMENTS, *sandbox])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Page]:
+    made = browser.new_page(viewport={"width": 1280, "height": 800})
+    made.set_default_timeout(LIMIT_MS)
+    made.requested = []
+    made.broken = []
+    made.on("request", lambda request: made.requested.append(request.url))
+    made.on("pageerror", lambda error: made.broken.append(str(error)))
+    made.goto(server.url)
+    made.wait_for_selector("#state[data-state='live']")
+    made.wait_for_selector("#picture[data-number]")
+    yield made
+    assert made.broken == []
+    assert [url for url in made.requested if not url.startswith((server.url, "data:", "blob:"))] == []
+    made.close()
+
+
+def drawn(page: Page) -> str:
+    content: str = page.evaluate("document.getElementById('picture').toDataURL()")
+    return content
+
+
+def test_the_picture_moves_and_the_targets_are_listed(page: Page) -> None:
+    first, number = drawn(page), int(page.get_attribute("#picture", "data-number") or 0)
+    page.wait_for_function(f"Number(document.getElementById('picture').dataset.number) > {number + 3}")
+    assert drawn(page) != first
+    page.wait_for_function("document.querySelectorAll('#rows tr').length >= 1")
+    assert page.text_content("#source") == "synthetic://terrain?seed=4"
+    assert "pit-n on onnxruntime" in (page.text_content("#about") or "")
+
+
+def test_the_slider_changes_the_count(page: Page) -> None:
+    def slide(value: float) -> None:
+        page.evaluate(
+            "value => { const slider = document.getElementById('threshold'); slider.value = value;"
+            " slider.dispatchEvent(new Event('input')); slider.dispatchEvent(new Event('change')); }",
+            value,
+        )
+
+    slide(0.01)
+    page.wait_for_function("Number(document.getElementById('count').textContent) > 0")
+    slide(0.99)
+    page.wait_for_function(
+        "[...document.querySelectorAll('#rows td:nth-child(4)')].every(cell => Number(cell.textContent) >= 0.99)"
+    )
+    assert page.text_content("#threshold-value") == "0.99"
+    assert "Threshold 0.99." in (page.text_content("#events") or "")
+    slide(0.5)
+    page.wait_for_selector("#events li:has-text('Threshold 0.5.')")
+
+
+def test_recording_and_snapshot(page: Page, server: Any) -> None:
+    page.click("#record")
+    page.wait_for_selector("#record[aria-pressed='true']")
+    page.click("#record")
+    page.wait_for_selector("#record[aria-pressed='false']")
+    page.wait_for_selector("#events li:has-text('finished')")
+    with page.expect_download() as download:
+        page.click("#snapshot")
+    assert re.fullmatch(r"snapshot-\w+-\d+\.zip", download.value.suggested_filename)
+    folder = Path(server.command[server.command.index("--record-dir") + 1])
+    assert [each.name for each in folder.iterdir()]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_nothing_is_cut_off_at_any_width(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    box = page.locator("#picture").bounding_box()
+    assert box is not None
+    assert box["width"] >= 0.5 * min(width, 900)
+    for name in ("snapshot", "record", "hold"):
+        button = page.locator(f"#{name}").bounding_box()
+        assert button is not None
+        assert button["height"] >= 40, "a finger hits it"
+
+
+def test_the_page_comes_back_after_the_server_was_started_again(page: Page, server: Any) -> None:
+    assert server.stop() == 130
+    page.wait_for_selector("#state[data-state='no connection']")
+    server.start()
+    page.wait_for_selector("#state[data-state='live']")
+    number = int(page.get_attribute("#picture", "data-number") or 0)
+    page.wait_for_function(f"Number(document.getElementById('picture').dataset.number) !== {number}")
