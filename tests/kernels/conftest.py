@@ -45,7 +45,9 @@ Draw = Callable[..., Tensor]
 def draw(device: torch.device) -> Draw:
     """``draw(*shape, seed=0, dtype=torch.float32, layout="rows")``: normal values, in one of `LAYOUTS`."""
 
-    def values(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, layout: str = "rows") -> Tensor:
+    def values(
+        *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, layout: str = "rows"
+    ) -> Tensor:
         plain = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype).to(device)
         if layout == "channels last":
             return plain.contiguous(memory_format=torch.channels_last)
@@ -83,7 +85,11 @@ def within() -> Within:
 
     def check(found: Tensor, exact: Tensor, terms: Tensor, *, steps: int = 8) -> None:
         assert found.shape == exact.shape
-        bound = ROUNDING[found.dtype] * exact.abs() + steps * ROUNDING[torch.float32] * terms + SMALLEST[found.dtype]
+        bound = (
+            ROUNDING[found.dtype] * exact.abs()
+            + steps * ROUNDING[torch.float32] * terms
+            + SMALLEST[found.dtype]
+        )
         excess = (found.double() - exact).abs() - bound
         assert not found.isnan().any(), f"{int(found.isnan().sum())} of {found.numel()} elements are NaN"
         if found.numel() and excess.max() > 0:
