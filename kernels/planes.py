@@ -118,9 +118,12 @@ def _blocks(channels: int, columns: int, lead: Strides, *, tile: int, widest: in
         block_channels = min(_power_of_two(channels), WIDEST, tile)
         return block_channels, min(_power_of_two(columns), tile // block_channels)
     most = min(_power_of_two(columns), widest, tile)
-    narrower = (most >> step for step in range(4) if step == 0 or most >> step >= NARROWEST)
-    # Of those that leave the fewest lanes idle at the end of a row, the widest.
-    block_columns = min(narrower, key=lambda block: -(-columns // block) * block)
+    narrower = [most >> step for step in range(4) if step == 0 or most >> step >= NARROWEST]
+    idle = {block: -columns % block for block in narrower}
+    # The widest that leaves few lanes idle at the end of a row, or else the one that leaves fewest.
+    block_columns = next(
+        (block for block in narrower if 8 * idle[block] <= columns), min(idle, key=idle.__getitem__)
+    )
     return min(_power_of_two(channels), tile // block_columns), block_columns
 
 

@@ -134,7 +134,7 @@ def greedy(x, N: tl.constexpr):
     at = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
     kept = tl.load(x + at)
     turned = tl.trans(kept)
-    tl.store(x + at, tl.sort(kept) + turned)
+    tl.store(x + at, kept * turned + kept)
 
 variant = Variant("test", "greedy", greedy, {"x": "*fp32"}, {"N": 128}, Cost(), "", 1, ("x",), num_warps=1)
 print(*compile_variant(variant, 87, Path(sys.argv[1])).faults(), sep="\\n")

@@ -46,7 +46,8 @@ def test_nothing_breaks_the_graph_of_the_compiler() -> None:
 
     given = (draw(1, 4, 5, 3), draw(1, 2, 2, 2, seed=1), draw(1, 2, 2, 2, seed=2))
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(*given), step(*given))
+    # The compiler writes the interpolation out with the weights in another order: a few float32 roundings.
+    assert torch.allclose(compiled(*given), step(*given), rtol=1e-6, atol=1e-6)
 
 
 HALF = torch.zeros(1, 2, 3, 4)

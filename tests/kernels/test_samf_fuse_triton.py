@@ -17,7 +17,7 @@ from pitviper.kernels.samf_fuse.reference import samf_join_reference, samf_split
 
 from .conftest import LAYOUTS, ROUNDING, Draw, Within
 
-SIZES = [((1, 1), (3, 2)), ((7, 13), (3, 5)), ((7, 13), (7, 13)), ((33, 65), (16, 16)), ((12, 4), (3, 9))]
+SIZES = [((1, 1), (3, 2)), ((7, 13), (3, 5)), ((7, 13), (7, 13)), ((33, 65), (4, 9)), ((12, 4), (3, 9))]
 # The place in the prior is computed in float32, like a weight of it; a sum of a few rows and columns follows.
 STEPS = 32
 SUM_STEPS = 64
