@@ -69,7 +69,7 @@ def readable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def require_adjacent(images: npt.NDArray[Any], name: str) -> None:
     """Raise ValueError unless the columns of ``images`` [B, H, W] lie next to each other."""
-    if images.ndim != 3 or images.strides[2] != images.itemsize:
+    if images.ndim != 3 or (images.size and images.strides[2] != images.itemsize):
         raise ValueError(
             f"{name} must be [B, H, W] with adjacent columns, got shape {images.shape} and strides "
             f"{images.strides}; use np.ascontiguousarray"

@@ -19,7 +19,35 @@ _MODULE: Final = "pitviper.kernels._native"
 _REBUILD: Final = (
     "build it with `pip install .` (in a checkout `pip install -e .`), which needs CMake and C++17"
 )
-REQUIRED: Final = ("count_nonfinite", "standardise", "extract_targets")
+REQUIRED: Final = (
+    "count_nonfinite",
+    "standardise",
+    "extract_targets",
+    "cuda_archs",
+    "cuda_missing_reason",
+    "packed_weight_count",
+    "pack_weights",
+    "unpack_weights",
+    "take_turns_backwards",
+    "conv_block",
+    "residual_block",
+    "standardise_phases",
+    "standardise_phases_bytes",
+    "extract_targets_phases",
+    "extract_targets_phases_bytes",
+    "affine_modulate_phases",
+    "samf_split_phases",
+    "samf_join_phases",
+    "runtime_open",
+    "runtime_prepare",
+    "runtime_submit",
+    "runtime_poll",
+    "runtime_map",
+    "runtime_network",
+    "runtime_set_threshold",
+    "runtime_describe",
+    "runtime_close",
+)
 """Functions that the Python side calls; an older build of the module may lack some."""
 
 
@@ -62,8 +90,6 @@ def cuda_missing_reason() -> str:
     module, reason = _attempt()
     if module is None:
         return reason
-    if not hasattr(module, "cuda_missing_reason"):
-        return f"the compiled module is older than the Python sources; {_REBUILD}"
     missing = str(module.cuda_missing_reason())
     built_for = ", ".join(module.cuda_archs())
     return f"{missing} (the module holds code for {built_for})" if missing and built_for else missing

@@ -129,23 +129,31 @@ py::dict describe(pv_detector detector) {
 void bind_runtime(py::module_& m) {
   failure = PyErr_NewException("pitviper.kernels._native.RuntimeFailure", PyExc_RuntimeError, nullptr);
   m.add_object("RuntimeFailure", py::reinterpret_borrow<py::object>(failure));
-  m.def("runtime_open", &open);
-  m.def("runtime_prepare", &prepare);
-  m.def("runtime_submit", &submit);
-  m.def("runtime_poll", &poll);
-  m.def("runtime_map", &map);
-  m.def("runtime_network", &run_network);
-  m.def("runtime_set_threshold",
-        [](pv_detector detector, double threshold) { require(pv_set_threshold(detector, threshold)); });
-  m.def("runtime_describe", &describe);
-  m.def("runtime_close", [](pv_detector detector) {
-    pv_status status;
-    {
-      const py::gil_scoped_release released;
-      status = pv_close(detector);
-    }
-    require(status);
-  });
+  m.def("runtime_open", &open, py::arg("plan"), py::arg("device"), py::arg("half"), py::arg("threshold"),
+        py::arg("max_targets"));
+  m.def("runtime_prepare", &prepare, py::arg("handle"), py::arg("height"), py::arg("width"));
+  m.def("runtime_submit", &submit, py::arg("handle"), py::arg("address"), py::arg("layout"), py::arg("place"),
+        py::arg("stream"), py::arg("id"));
+  m.def("runtime_poll", &poll, py::arg("handle"), py::arg("wait"), py::arg("capacity"));
+  m.def("runtime_map", &map, py::arg("handle"), py::arg("address"), py::arg("count"));
+  m.def("runtime_network", &run_network, py::arg("handle"), py::arg("address"), py::arg("out"), py::arg("height"),
+        py::arg("width"));
+  m.def(
+      "runtime_set_threshold",
+      [](pv_detector detector, double threshold) { require(pv_set_threshold(detector, threshold)); }, py::arg("handle"),
+      py::arg("threshold"));
+  m.def("runtime_describe", &describe, py::arg("handle"));
+  m.def(
+      "runtime_close",
+      [](pv_detector detector) {
+        pv_status status;
+        {
+          const py::gil_scoped_release released;
+          status = pv_close(detector);
+        }
+        require(status);
+      },
+      py::arg("handle"));
 }
 
 }  // namespace pitviper
