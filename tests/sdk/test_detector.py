@@ -239,11 +239,11 @@ def test_settings_out_of_range_are_refused(make_detector: Plant, values: dict[st
         make_detector(**values)
 
 
-def test_half_is_an_alias_that_no_engine_offers_yet(caplog: pytest.LogCaptureFixture) -> None:
+def test_half_is_an_alias_that_onnxruntime_does_not_offer(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "pitviper"):
         for _ in range(2):
-            with pytest.raises(sdk.EngineUnavailable, match="'fp16' is not offered"):
-                sdk.Detector("pit-n", half=True)
+            with pytest.raises(sdk.EngineUnavailable, match="does not run precision 'fp16'"):
+                sdk.Detector("pit-n", engine="onnxruntime", half=True)
     assert len([record for record in caplog.records if "half=True" in record.message]) <= 1
     with sdk.Detector("pit-n", half=False, threads=1) as detector:
         assert detector.engine_info.precision == "fp32"

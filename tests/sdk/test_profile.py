@@ -28,7 +28,7 @@ def test_stages_add_up(detector: sdk.Detector) -> None:
     assert values["machine"]["cores"] >= 1
 
 
-def test_detectors_take_turns(make_detector: Callable[..., Any]) -> None:
+def test_detectors_take_turns(make_detector: Callable[..., Any], engine: Any) -> None:
     order: list[str] = []
 
     class Noting:
@@ -43,8 +43,7 @@ def test_detectors_take_turns(make_detector: Callable[..., Any]) -> None:
         def close(self) -> None:
             self.inner.close()
 
-    toy = make_detector()._path._engine
-    detectors = [make_detector(engine=Noting(name, toy)) for name in "ab"]
+    detectors = [make_detector(engine=Noting(name, engine)) for name in "ab"]
     profiles, spreads = profile_together(
         detectors, (64, 64), seconds=0.01, others={"other": lambda: order.append("c")}
     )
