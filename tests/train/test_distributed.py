@@ -57,7 +57,12 @@ def in_one(name: str, folder: Path, accumulate: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(loop, "_synchronised", cases.convert)
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
-    found: dict[str, Tensor] = cases.train(fabric, cases.CASES[name], folder, accumulate)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # like each of the two processes: threads add up in another order too
+    try:
+        found: dict[str, Tensor] = cases.train(fabric, cases.CASES[name], folder, accumulate)
+    finally:
+        torch.set_num_threads(threads)
     return found
 
 
