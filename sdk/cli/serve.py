@@ -8,6 +8,7 @@ import ipaddress
 import os
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from pitviper.sdk.cli import camera, exits, options, tracking
@@ -16,6 +17,7 @@ from pitviper.sdk.errors import InputError, MissingExtra, SinkError
 
 if TYPE_CHECKING:
     from pitviper.sdk.sources import Source
+    from pitviper.sdk.web import LiveView
 
 __all__ = ["add_parser", "run"]
 
@@ -112,11 +114,23 @@ def run(args: argparse.Namespace) -> int:
             print(f"http://{shown}:{listening.getsockname()[1]}/", file=sys.stderr, flush=True)
             view.start()
             try:
-                uvicorn.Server(settings).run(sockets=[listening])
+                _serve(uvicorn.Server(settings), listening, view)
             finally:
                 view.stop()
     check()
     return exits.OK
+
+
+def _serve(server: Any, listening: Any, view: LiveView) -> None:
+    asked_to_exit = server.handle_exit
+
+    def handle_exit(number: int, frame: FrameType | None) -> None:
+        # Viewers wait for results for as long as there may be some, and the server would wait for the viewers.
+        view.leave()
+        asked_to_exit(number, frame)
+
+    server.handle_exit = handle_exit
+    server.run(sockets=[listening])
 
 
 def _open(args: argparse.Namespace) -> Source:

@@ -20,7 +20,7 @@ HEADER: Final = "x-pitviper"
 LIMIT_BYTES: Final = 4096
 _SAFE: Final = ("GET", "HEAD")
 _HEADERS: Final = {
-    b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; "
+    b"content-security-policy": b"default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'; object-src 'none'",
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",

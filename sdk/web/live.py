@@ -32,6 +32,8 @@ __all__ = ["Event", "LiveView"]
 _PICTURES: Final = 8
 _EVENTS: Final = 200
 _JPEG_QUALITY: Final = 90
+_GAP: Final = "after_gap"
+"""The flag of a frame before which some were dropped: on a slow machine every second one, and the plot shows it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class LiveView:
         self._last: tuple[Frame, Detections] | None = None
         self._shown_count = 0
         self._state = ""
+        self._leaving = False
         self._confirmed: set[int] = set()
         self._flags: set[str] = set()
         self._recorder: Any = None
@@ -89,8 +92,12 @@ class LiveView:
 
     @property
     def running(self) -> bool:
-        """Whether results may still come."""
-        return self._pipeline.state not in ("ended", "failed", "closed")
+        """Whether results may still come, and viewers may wait for them."""
+        return not self._leaving and self._pipeline.state not in ("ended", "failed", "closed")
+
+    def leave(self) -> None:
+        """Let go of every viewer that waits for results; may be called by a signal handler."""
+        self._leaving = True
 
     @property
     def threshold(self) -> float:
@@ -243,7 +250,7 @@ class LiveView:
         for number in sorted(self._confirmed - now):
             self._tell("track", f"Track {number} ended.")
         self._confirmed = now
-        flags = set(found.flags)
+        flags = set(found.flags) - {_GAP}
         for flag in sorted(flags - self._flags):
             self._tell("flag", f"{flag} from frame {found.frame_id}.")
         self._flags = flags
