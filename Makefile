@@ -18,10 +18,12 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find core ker
 PIP := -m pip install --quiet --disable-pip-version-check
 
 # Both environments build in build/, which two builds at once would corrupt.
+ifndef HALVES
 .NOTPARALLEL:
+endif
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs picture clean
+.PHONY: help demo test test-first test-second lint bench docs picture clean
 
 help:
 	@echo "make demo    run the detector on a synthetic scene: video and targets in demo-output/"
@@ -35,8 +37,20 @@ help:
 demo: $(RUNTIME)/.installed
 	$(RUNTIME)/bin/pitviper demo demo-output
 
+# Two halves of about the same length, one for each of two cores.
 test: $(TESTING)/.installed
-	PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest $(PYTEST_ARGS)
+	$(MAKE) HALVES=1 --jobs=2 --output-sync=none --keep-going test-first test-second
+
+FIRST := tests/core tests/examples tests/kernels tests/train
+SECOND := tests/sdk $(wildcard tests/test_*.py)
+# Exit code 5: what PYTEST_ARGS chose is in the other half.
+RUN_TESTS = PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest -p no:cacheprovider $(PYTEST_ARGS)
+
+test-first:
+	$(RUN_TESTS) $(FIRST) || [ $$? -eq 5 ]
+
+test-second:
+	$(RUN_TESTS) $(SECOND) || [ $$? -eq 5 ]
 
 lint: $(TESTING)/.linters
 	$(TESTING)/bin/ruff check .
