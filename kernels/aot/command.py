@@ -52,7 +52,8 @@ def build(
         found = [one for path in binaries for one in read_resources(path)] if binaries else native_resources()
         report["cuda"] = native_rows(found)
         faults += [
-            f"{one.function}, sm_{one.capability}: {one.stack} bytes of registers spilled to memory by each thread"
+            f"{one.function}, sm_{one.capability}: {one.stack} bytes of local memory for each thread: "
+            "spilled registers, or an array indexed by a variable"
             for one in found
             if one.stack
         ]

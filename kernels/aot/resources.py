@@ -35,7 +35,7 @@ class Resources:
         function: Name in the binary.
         capability: Compute capability that it was compiled for, 87 for ``sm_87``.
         registers: Of a thread.
-        stack: Bytes of local memory of a thread. Registers that did not fit are spilled to it: 0 means no spills.
+        stack: Bytes of local memory of a thread, for registers that did not fit and arrays indexed by a variable.
         shared: Bytes of static shared memory of a block.
     """
 

@@ -233,18 +233,24 @@ struct Components : PhaseDefaults {
     return found > args.call.capacity ? kDigits : 0;
   }
 
+  // Chosen by comparison: a register has no address, so indexing would put the rank into local memory.
+  PV_HD static std::uint32_t word_of(const Rank& rank, int index) {
+    const std::uint32_t low = index == 0 ? rank.words[0] : rank.words[1];
+    const std::uint32_t high = index == 2 ? rank.words[2] : rank.words[3];
+    return index < 2 ? low : high;
+  }
   PV_HD static int digit_of(const Rank& rank, int digit) {
     constexpr int kInWord = 32 / kDigitBits;
-    return static_cast<int>(rank.words[digit / kInWord] >> (kDigitBits * (kInWord - 1 - digit % kInWord))) &
+    return static_cast<int>(word_of(rank, digit / kInWord) >> (kDigitBits * (kInWord - 1 - digit % kInWord))) &
            (kBins - 1);
   }
   // Whether the first `digit` digits are the same.
   PV_HD static bool same_before(const Rank& a, const Rank& b, int digit) {
     const int bits = kDigitBits * digit, word = bits / 32, rest = bits % 32;
-    for (int k = 0; k < word; ++k) {
-      if (a.words[k] != b.words[k]) return false;
+    for (int k = 0; k < 4; ++k) {
+      if (k < word && a.words[k] != b.words[k]) return false;
     }
-    return rest == 0 || (a.words[word] ^ b.words[word]) >> (32 - rest) == 0;
+    return rest == 0 || (word_of(a, word) ^ word_of(b, word)) >> (32 - rest) == 0;
   }
   PV_HD static bool at_least(const Rank& a, const Rank& b) {
     for (int k = 0; k < 4; ++k) {
