@@ -77,19 +77,7 @@ Status check(const ConvBlockArgs& a) {
   return wrong == nullptr ? Status{} : Status{Status::kBadArgument, wrong};
 }
 
-Status launch_host(const ConvBlockArgs& args) {
-  const Status checked = check(args);
-  if (!checked.ok() || args.batch == 0) return checked;
-  const auto run = [&](auto kernel, Index grid) {
-    run_on_host<decltype(kernel)>(args, grid);
-    return Status{};
-  };
-  switch (args.dtype) {
-    case Dtype::kFloat16: return with_conv_kernel<Float16>(args, run);
-    case Dtype::kBFloat16: return with_conv_kernel<BFloat16>(args, run);
-    default: return with_conv_kernel<float>(args, run);
-  }
-}
+Status launch_host(const ConvBlockArgs& args) { return launch_all(args, OnHost{}); }
 
 }  // namespace conv_block
 }  // namespace pitviper

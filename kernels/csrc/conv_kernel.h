@@ -296,18 +296,31 @@ struct ConvKernel : PhaseDefaults {
   }
 };
 
-// Calls run(kernel, grid) with the form of the kernel that fits; kernel is a value of its type.
-template <typename T, typename Run>
-Status with_conv_kernel(const ConvBlockArgs& a, const Run& run) {
-  const auto with_rows = [&](auto wide, auto thin) {
-    // Rows of eight pixels reuse weights and halo better; four rows make more blocks of a small map.
-    const bool small = decltype(wide)::grid(a).x * a.batch < 64;
-    return small || a.stride == 2 ? run(thin, decltype(thin)::grid(a)) : run(wide, decltype(wide)::grid(a));
-  };
-  if (a.out_channels % 64 == 0) return with_rows(ConvKernel<T, 8, 2>{}, ConvKernel<T, 8, 1>{});
-  if (a.out_channels % 48 == 0) return with_rows(ConvKernel<T, 6, 2>{}, ConvKernel<T, 6, 1>{});
-  if (a.out_channels % 32 == 0) return with_rows(ConvKernel<T, 4, 2>{}, ConvKernel<T, 4, 1>{});
-  return with_rows(ConvKernel<T, 2, 2>{}, ConvKernel<T, 2, 1>{});
+namespace conv_block {
+
+// `run.template launch<K>(args, grid)` queues one launch and answers a Status.
+template <typename Wide, typename Thin, typename Run>
+Status launch_rows(const ConvBlockArgs& a, const Run& run) {
+  // Rows of eight pixels reuse weights and halo better; four rows make more blocks of a small map.
+  const bool small = Wide::grid(a).x * a.batch < 64;
+  if (small || a.stride == 2) return run.template launch<Thin>(a, Thin::grid(a));
+  return run.template launch<Wide>(a, Wide::grid(a));
 }
 
+template <typename T, typename Run>
+Status launch_channels(const ConvBlockArgs& a, const Run& run) {
+  if (a.out_channels % 64 == 0) return launch_rows<ConvKernel<T, 8, 2>, ConvKernel<T, 8, 1>>(a, run);
+  if (a.out_channels % 48 == 0) return launch_rows<ConvKernel<T, 6, 2>, ConvKernel<T, 6, 1>>(a, run);
+  if (a.out_channels % 32 == 0) return launch_rows<ConvKernel<T, 4, 2>, ConvKernel<T, 4, 1>>(a, run);
+  return launch_rows<ConvKernel<T, 2, 2>, ConvKernel<T, 2, 1>>(a, run);
+}
+
+template <typename Run>
+Status launch_all(const ConvBlockArgs& a, const Run& run) {
+  const Status checked = check(a);
+  if (!checked.ok() || a.batch == 0) return checked;
+  return with_type(a.dtype, [&](auto zero) { return launch_channels<decltype(zero)>(a, run); });
+}
+
+}  // namespace conv_block
 }  // namespace pitviper

@@ -59,20 +59,14 @@ std::size_t packed_weight_count(int out_channels, int in_channels, int kernel) {
 }
 
 void pack_weights(const float* weight, int out_channels, int in_channels, int kernel, Dtype dtype, void* packed) {
-  switch (dtype) {
-    case Dtype::kFloat32: return pack(weight, out_channels, in_channels, kernel, static_cast<float*>(packed));
-    case Dtype::kFloat16: return pack(weight, out_channels, in_channels, kernel, static_cast<Float16*>(packed));
-    case Dtype::kBFloat16: return pack(weight, out_channels, in_channels, kernel, static_cast<BFloat16*>(packed));
-  }
+  with_type(dtype,
+            [&](auto zero) { pack(weight, out_channels, in_channels, kernel, static_cast<decltype(zero)*>(packed)); });
 }
 
 void unpack_weights(const void* packed, int out_channels, int in_channels, int kernel, Dtype dtype, float* weight) {
-  switch (dtype) {
-    case Dtype::kFloat32: return unpack(static_cast<const float*>(packed), out_channels, in_channels, kernel, weight);
-    case Dtype::kFloat16: return unpack(static_cast<const Float16*>(packed), out_channels, in_channels, kernel, weight);
-    case Dtype::kBFloat16:
-      return unpack(static_cast<const BFloat16*>(packed), out_channels, in_channels, kernel, weight);
-  }
+  with_type(dtype, [&](auto zero) {
+    unpack(static_cast<const decltype(zero)*>(packed), out_channels, in_channels, kernel, weight);
+  });
 }
 
 }  // namespace pitviper

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "extract_targets_phases.h"
 
-#include <new>
-
 namespace pitviper {
 namespace extractor {
 namespace {
@@ -12,14 +10,6 @@ constexpr std::int64_t kMostPixels = std::int64_t{1} << 24;
 constexpr int kMostCapacity = 65535;
 constexpr int kMostChannels = 128;
 constexpr double kLeastThreshold = 1.0 / 65536.0;
-
-struct OnHost {
-  template <typename K>
-  Status launch(const typename K::Args& args, Index grid) const {
-    run_on_host<K>(args, grid);
-    return {};
-  }
-};
 
 bool aligned(const void* pointer, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0; }
 
@@ -106,13 +96,7 @@ Status check(const ExtractTargetsArgs& args) {
   return {};
 }
 
-Status launch_host(const ExtractTargetsArgs& args) {
-  try {
-    return launch_all(args, OnHost{});
-  } catch (const std::bad_alloc&) {
-    return {Status::kUnavailable, "out of memory"};
-  }
-}
+Status launch_host(const ExtractTargetsArgs& args) { return launch_all(args, OnHost{}); }
 
 }  // namespace extractor
 }  // namespace pitviper

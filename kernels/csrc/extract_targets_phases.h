@@ -17,17 +17,10 @@ Status launch_mask(const KernelArgs& args, Run run) {
   const Index grid{blocks_over(args.call.width, kMaskColumns), blocks_over(args.call.height, kMaskRows),
                    args.call.batch};
   const bool features = args.call.input == ExtractTargetsArgs::kFeatures;
-  switch (args.call.dtype) {
-    case Dtype::kFloat32:
-      return features ? run.template launch<Mask<float, true>>(args, grid)
-                      : run.template launch<Mask<float, false>>(args, grid);
-    case Dtype::kFloat16:
-      return features ? run.template launch<Mask<Float16, true>>(args, grid)
-                      : run.template launch<Mask<Float16, false>>(args, grid);
-    default:
-      return features ? run.template launch<Mask<BFloat16, true>>(args, grid)
-                      : run.template launch<Mask<BFloat16, false>>(args, grid);
-  }
+  return with_type(args.call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return features ? run.template launch<Mask<T, true>>(args, grid) : run.template launch<Mask<T, false>>(args, grid);
+  });
 }
 
 template <typename Run>

@@ -75,17 +75,10 @@ PV_HD float probability_of_map(const ExtractTargetsArgs& call, int frame, int y,
 PV_HD float probability_at(const ExtractTargetsArgs& call, int frame, int y, int x) {
   const float* const weights[2] = {call.sources[0].weight, call.sources[1].weight};
   const bool features = call.input == ExtractTargetsArgs::kFeatures;
-  switch (call.dtype) {
-    case Dtype::kFloat32:
-      return features ? probability_of_features<float>(call, weights, frame, y, x)
-                      : probability_of_map<float>(call, frame, y, x);
-    case Dtype::kFloat16:
-      return features ? probability_of_features<Float16>(call, weights, frame, y, x)
-                      : probability_of_map<Float16>(call, frame, y, x);
-    default:
-      return features ? probability_of_features<BFloat16>(call, weights, frame, y, x)
-                      : probability_of_map<BFloat16>(call, frame, y, x);
-  }
+  return with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return features ? probability_of_features<T>(call, weights, frame, y, x) : probability_of_map<T>(call, frame, y, x);
+  });
 }
 
 // First launch: one bit for each pixel. A thread takes a cell of 2 x 2 pixels, which is one value of a packed stage.

@@ -2,29 +2,11 @@
 #include "modulation_phases.h"
 
 #include <initializer_list>
-#include <new>
 
 namespace pitviper {
 namespace {
 
 constexpr std::int64_t kMostPacks = (std::int64_t{1} << 31) - 1;
-
-struct OnHost {
-  template <typename K>
-  Status launch(const typename K::Args& args, Index grid) const {
-    run_on_host<K>(args, grid);
-    return {};
-  }
-};
-
-template <typename Args>
-Status run(const Args& args) {
-  try {
-    return modulation::launch_all(args, OnHost{});
-  } catch (const std::bad_alloc&) {
-    return {Status::kUnavailable, "out of memory"};
-  }
-}
 
 Status bad(const char* text) { return {Status::kBadArgument, text}; }
 
@@ -54,7 +36,7 @@ Status check(const AffineModulateArgs& args) {
   if (reinterpret_cast<std::uintptr_t>(args.residual) % 16 != 0) return bad("every map must be 16-byte aligned");
   return check_maps(args, 8, "channels must be a multiple of 8", {args.features, args.gamma, args.beta, args.output});
 }
-Status launch_host(const AffineModulateArgs& args) { return run(args); }
+Status launch_host(const AffineModulateArgs& args) { return modulation::launch_all(args, OnHost{}); }
 
 }  // namespace affine_modulate
 
@@ -69,8 +51,8 @@ Status check(const SamfJoinArgs& args) {
   return check_maps(args, 16, "channels must be a multiple of 16",
                     {args.first, args.second, args.features, args.output});
 }
-Status launch_host(const SamfSplitArgs& args) { return run(args); }
-Status launch_host(const SamfJoinArgs& args) { return run(args); }
+Status launch_host(const SamfSplitArgs& args) { return modulation::launch_all(args, OnHost{}); }
+Status launch_host(const SamfJoinArgs& args) { return modulation::launch_all(args, OnHost{}); }
 
 }  // namespace samf_fuse
 }  // namespace pitviper

@@ -157,11 +157,7 @@ struct Join : OnePhase {
 template <template <typename> class K, typename Args, typename Run>
 Status launch(const Args& args, int channels, Run run) {
   const Index grid = grid_of(args, channels);
-  switch (args.dtype) {
-    case Dtype::kFloat32: return run.template launch<K<float>>(args, grid);
-    case Dtype::kFloat16: return run.template launch<K<Float16>>(args, grid);
-    default: return run.template launch<K<BFloat16>>(args, grid);
-  }
+  return with_type(args.dtype, [&](auto zero) { return run.template launch<K<decltype(zero)>>(args, grid); });
 }
 
 template <typename Run>

@@ -21,6 +21,19 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
+// Calls use(T{}) with the type that dtype names.
+#ifdef __CUDACC__
+#pragma nv_exec_check_disable
+#endif
+template <typename Use>
+PV_HD auto with_type(Dtype dtype, const Use& use) {
+  switch (dtype) {
+    case Dtype::kFloat32: return use(float{});
+    case Dtype::kFloat16: return use(Float16{});
+    default: return use(BFloat16{});
+  }
+}
+
 PV_HD std::size_t bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
 
 namespace numbers {

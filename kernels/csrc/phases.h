@@ -134,4 +134,17 @@ void run_on_host(const typename K::Args& args, Index grid) {
   }
 }
 
+// Where an operation's launches go, as launch_all of each operation takes it: OnHost here, OnStream in phases_cuda.h.
+struct OnHost {
+  template <typename K>
+  Status launch(const typename K::Args& args, Index grid) const {
+    try {
+      run_on_host<K>(args, grid);
+    } catch (const std::bad_alloc&) {
+      return {Status::kUnavailable, "out of memory"};
+    }
+    return {};
+  }
+};
+
 }  // namespace pitviper

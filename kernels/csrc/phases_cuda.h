@@ -62,4 +62,12 @@ Status launch_phases(const typename K::Args& args, Index grid, cudaStream_t stre
   return status_of(cudaGetLastError());
 }
 
+struct OnStream {
+  void* stream;
+  template <typename K>
+  Status launch(const typename K::Args& args, Index grid) const {
+    return launch_phases<K>(args, grid, static_cast<cudaStream_t>(stream));
+  }
+};
+
 }  // namespace pitviper

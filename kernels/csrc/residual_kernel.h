@@ -157,14 +157,28 @@ struct ResidualKernel : PhaseDefaults {
   }
 };
 
-// Calls run(kernel, grid) with the form of the kernel that fits; kernel is a value of its type.
-template <typename T, typename Run>
-Status with_residual_kernel(const ResidualBlockArgs& a, const Run& run) {
-  const auto with = [&](auto kernel) { return run(kernel, decltype(kernel)::grid(a)); };
-  // No form for 48 channels at a time: ptxas spills its registers on sm_87. They are computed 16 at a time.
-  if (a.channels % 64 == 0) return with(ResidualKernel<T, 8>{});
-  if (a.channels % 32 == 0) return with(ResidualKernel<T, 4>{});
-  return with(ResidualKernel<T, 2>{});
+namespace residual_block {
+
+// `run.template launch<K>(args, grid)` queues one launch and answers a Status.
+template <typename K, typename Run>
+Status launch_one(const ResidualBlockArgs& a, const Run& run) {
+  return run.template launch<K>(a, K::grid(a));
 }
 
+template <typename T, typename Run>
+Status launch_channels(const ResidualBlockArgs& a, const Run& run) {
+  // No form for 48 channels at a time: ptxas spills its registers on sm_87. They are computed 16 at a time.
+  if (a.channels % 64 == 0) return launch_one<ResidualKernel<T, 8>>(a, run);
+  if (a.channels % 32 == 0) return launch_one<ResidualKernel<T, 4>>(a, run);
+  return launch_one<ResidualKernel<T, 2>>(a, run);
+}
+
+template <typename Run>
+Status launch_all(const ResidualBlockArgs& a, const Run& run) {
+  const Status checked = check(a);
+  if (!checked.ok() || a.batch == 0) return checked;
+  return with_type(a.dtype, [&](auto zero) { return launch_channels<decltype(zero)>(a, run); });
+}
+
+}  // namespace residual_block
 }  // namespace pitviper

@@ -5,21 +5,7 @@
 
 namespace pitviper {
 namespace standardiser {
-namespace {
-
-struct OnStream {
-  cudaStream_t stream;
-  template <typename K>
-  Status launch(const typename K::Args& args, Index grid) const {
-    return launch_phases<K>(args, grid, stream);
-  }
-};
-
-}  // namespace
-
-Status launch_cuda(const StandardiseArgs& args, void* stream) {
-  return launch_all(args, OnStream{static_cast<cudaStream_t>(stream)});
-}
+Status launch_cuda(const StandardiseArgs& args, void* stream) { return launch_all(args, OnStream{stream}); }
 
 Status run_cuda(const StandardiseArgs& args) {
   StandardiseArgs there = args;

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "standardise_phases.h"
 
-#include <new>
-
 namespace pitviper {
 namespace standardiser {
 namespace {
-
-struct OnHost {
-  template <typename K>
-  Status launch(const typename K::Args& args, Index grid) const {
-    run_on_host<K>(args, grid);
-    return {};
-  }
-};
 
 bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
@@ -71,13 +61,7 @@ Status check(const StandardiseArgs& args) {
   return {};
 }
 
-Status launch_host(const StandardiseArgs& args) {
-  try {
-    return launch_all(args, OnHost{});
-  } catch (const std::bad_alloc&) {
-    return {Status::kUnavailable, "out of memory"};
-  }
-}
+Status launch_host(const StandardiseArgs& args) { return launch_all(args, OnHost{}); }
 
 }  // namespace standardiser
 }  // namespace pitviper

@@ -316,11 +316,7 @@ Status launch_both(const StandardiseArgs& args, Run run) {
 
 template <typename S, typename Run>
 Status launch_for_output(const StandardiseArgs& args, Run run) {
-  switch (args.out_dtype) {
-    case Dtype::kFloat32: return launch_both<S, float>(args, run);
-    case Dtype::kFloat16: return launch_both<S, Float16>(args, run);
-    default: return launch_both<S, BFloat16>(args, run);
-  }
+  return with_type(args.out_dtype, [&](auto zero) { return launch_both<S, decltype(zero)>(args, run); });
 }
 
 template <typename Run>
