@@ -6,12 +6,15 @@ A mean over a map cannot see that a target of one pixel is gone. Used by the tes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pitviper.kernels import native
+from pitviper.kernels.conv_block import maps
 from pitviper.kernels.extract_targets import Targets
 
 
@@ -80,3 +83,47 @@ def assert_same_targets(actual: Targets, expected: Targets) -> None:
     for name in ("xy", "xyxy", "area", "peak", "mean"):
         assert_close(getattr(actual, name), getattr(expected, name), "exact", what=name)
     assert_close(actual.snr, expected.snr, "snr", what="snr")
+
+
+def whole_numbers(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32, *, most: int = 2
+) -> npt.NDArray[Any]:
+    """Aligned memory of whole numbers in [-most, most], in ``dtype``.
+
+    With few and small weights every sum of products is exact in float32, so implementations must agree to the bit.
+    """
+    return maps.aligned(rng.integers(-most, most + 1, shape).astype(dtype))
+
+
+def sparse_weight(
+    rng: np.random.Generator, shape: tuple[int, int, int, int], *, present: float
+) -> npt.NDArray[np.float32]:
+    """Weights [out, in, side, side] of -1, 0 and 1, about ``present`` of each output's not 0.
+
+    So few that sums of them and `whole_numbers` stay below 256, which bfloat16 holds exactly.
+    """
+    weight = rng.integers(-1, 2, shape).astype(np.float32)
+    weight[rng.random(shape) >= present / np.prod(shape[1:])] = 0.0
+    return weight
+
+
+def assert_host_writes(
+    run: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], expected: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Raise AssertionError unless a launch of a CUDA body on the host writes ``expected`` to the bit.
+
+    Args:
+        run: ``run(out)`` launches into ``out`` and returns it. It is called with memory full of NaN, once for each
+            order in which the threads of a block may take their turns: what differs would be a race on a GPU.
+
+    Returns:
+        What was written.
+    """
+    out = maps.empty(expected.shape, expected.dtype)
+    for backwards in (True, False):
+        out[...] = np.nan
+        native.load().take_turns_backwards(backwards)
+        if run(out) is not out:
+            raise AssertionError("the launch answered with other memory than out=")
+        np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
+    return out

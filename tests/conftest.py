@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,25 @@ def pytest_configure(config: pytest.Config) -> None:
 def root() -> Path:
     """Root of the checkout: what the wheel leaves out (examples, docs, the Makefile) is read from there."""
     return ROOT
+
+
+@pytest.fixture
+def disk_of() -> Callable[[int], AbstractContextManager[None]]:
+    """``with disk_of(size):`` no file of this process grows beyond ``size`` bytes.
+
+    The write across the border is done in part and the next fails with EFBIG: the system's own call, as on a full disk.
+    """
+    resource = pytest.importorskip("resource", reason="limits on files are set through Unix's setrlimit")
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limited

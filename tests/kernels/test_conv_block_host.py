@@ -13,63 +13,51 @@ import pytest
 from pitviper.kernels import native
 from pitviper.kernels.conv_block import Convolution, Head, Merge, conv_block, maps
 from pitviper.kernels.conv_block.host_impl import input_arguments, pack_weights, unpack_weights
+from pitviper.kernels.testing import assert_host_writes, sparse_weight, whole_numbers
 
 Array = Any
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16)
 SIZES = ((1, 1), (7, 13), (33, 65))
 
 
-def whole(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float32, most: int = 2) -> Array:
-    """Small whole numbers: every sum of products is exact in float32, so that implementations must agree in bits."""
-    return maps.aligned(rng.integers(-most, most + 1, shape).astype(dtype))
-
-
-def sparse_weight(rng: np.random.Generator, outputs: int, inputs: int, side: int) -> Array:
-    """Weights of -1, 0 and 1, few enough of them that results stay below 256, which bfloat16 holds exactly."""
-    weight = rng.integers(-1, 2, (outputs, inputs, side, side))
-    return (weight * (rng.random(weight.shape) < 8.0 / (inputs * side * side))).astype(np.float32)
-
-
 def convolution(
     rng: np.random.Generator, inputs: int, outputs: int, side: int, **settings: Any
 ) -> Convolution:
-    return Convolution(sparse_weight(rng, outputs, inputs, side), whole(rng, (outputs,)), **settings)
+    return Convolution(
+        sparse_weight(rng, (outputs, inputs, side, side), present=8.0),
+        whole_numbers(rng, (outputs,)),
+        **settings,
+    )
 
 
 def assert_same(x: Array, conv: Convolution, **options: Any) -> Array:
     """Runs both backends; the host's result is written over NaN, its threads once in each order."""
     expected = conv_block(x, conv, backend="numpy", **options)
-    out = maps.empty(expected.shape, expected.dtype)
-    for backwards in (True, False):
-        out[...] = np.nan
-        native.load().take_turns_backwards(backwards)
-        assert conv_block(x, conv, backend="host", out=out, **options) is out
-        np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
-    return out
+    return assert_host_writes(lambda out: conv_block(x, conv, backend="host", out=out, **options), expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_every_kernel_and_stride_equals_the_definition(dtype: Any, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    x = whole(rng, (2, *size, 32), dtype)
+    x = whole_numbers(rng, (2, *size, 32), dtype)
     for side, stride in ((3, 1), (3, 2), (1, 1), (1, 2)):
         conv = convolution(rng, 32, 48, side, stride=stride, relu=stride == 1)
         shape = (2, -(-size[0] // stride), -(-size[1] // stride), 48)
-        residual = whole(rng, shape, dtype) if side == 3 else None
+        residual = whole_numbers(rng, shape, dtype) if side == 3 else None
         assert assert_same(x, conv, residual=residual).shape == shape
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 80), (48, 64), (80, 32), (128, 128)])
 def test_every_number_of_channels_equals_the_definition(inputs: int, outputs: int) -> None:
     rng = np.random.default_rng(1)
-    x = whole(rng, (1, 6, 19, inputs), np.float16)
+    x = whole_numbers(rng, (1, 6, 19, inputs), np.float16)
     assert_same(x, convolution(rng, inputs, outputs, 3, relu=True))
 
 
 def test_a_map_of_many_blocks_takes_the_form_with_more_rows() -> None:
     rng = np.random.default_rng(2)
-    x = whole(rng, (3, 70, 130, 16), np.float16)
+    x = whole_numbers(rng, (3, 70, 130, 16), np.float16)
     for outputs in (16, 32, 48, 64):
         assert_same(x[:, :, : 130 if outputs == 16 else 90], convolution(rng, 16, outputs, 3))
 
@@ -77,7 +65,7 @@ def test_a_map_of_many_blocks_takes_the_form_with_more_rows() -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_frames_are_read_as_one_plane_and_space_to_depth(dtype: Any) -> None:
     rng = np.random.default_rng(3)
-    frame = whole(rng, (2, 14, 26), dtype)
+    frame = whole_numbers(rng, (2, 14, 26), dtype)
     assert assert_same(frame, convolution(rng, 1, 16, 3, relu=True)).shape == (2, 14, 26, 16)
     assert assert_same(frame, convolution(rng, 4, 16, 3, relu=True)).shape == (2, 7, 13, 16)
     assert_same(frame[:, :, :1], convolution(rng, 1, 32, 1))
@@ -88,11 +76,11 @@ def test_frames_are_read_as_one_plane_and_space_to_depth(dtype: Any) -> None:
 def test_merging_equals_the_definition(dtype: Any, affine: bool) -> None:
     rng = np.random.default_rng(4)
     for scale, low_channels, channels, relu in ((2, 48, 32, True), (1, 16, 16, False), (2, 16, 80, True)):
-        x = whole(rng, (2, 10, 22, channels), dtype, most=1)
-        low = whole(rng, (2, 10 // scale, 22 // scale, low_channels), dtype, most=1)
+        x = whole_numbers(rng, (2, 10, 22, channels), dtype, most=1)
+        low = whole_numbers(rng, (2, 10 // scale, 22 // scale, low_channels), dtype, most=1)
         parts = 2 * channels if affine else channels
-        weight = sparse_weight(rng, parts, low_channels, 1)
-        merge = Merge(low, weight, whole(rng, (parts,), most=1), scale, relu, affine, strength=0.5)
+        weight = sparse_weight(rng, (parts, low_channels, 1, 1), present=8.0)
+        merge = Merge(low, weight, whole_numbers(rng, (parts,), most=1), scale, relu, affine, strength=0.5)
         for side, stride in ((3, 1), (1, 1), (3, 2)):
             assert_same(x, convolution(rng, channels, 16, side, stride=stride), merge=merge)
 
@@ -100,7 +88,7 @@ def test_merging_equals_the_definition(dtype: Any, affine: bool) -> None:
 def test_upsampling_adds_the_skip_connection_at_full_size() -> None:
     rng = np.random.default_rng(5)
     for dtype in DTYPES:
-        x, skip = whole(rng, (2, 5, 9, 32), dtype), whole(rng, (2, 10, 18, 16), dtype)
+        x, skip = whole_numbers(rng, (2, 5, 9, 32), dtype), whole_numbers(rng, (2, 10, 18, 16), dtype)
         conv = convolution(rng, 32, 16, 1, relu=True, upsample=2)
         assert_same(x, conv, residual=skip)
         assert_same(x, conv)
@@ -109,22 +97,25 @@ def test_upsampling_adds_the_skip_connection_at_full_size() -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_heads_give_logits_at_full_size(dtype: Any) -> None:
     rng = np.random.default_rng(6)
-    x, conv = whole(rng, (2, 6, 18, 16), dtype), convolution(rng, 16, 16, 3, relu=True)
-    coarse_weight = whole(rng, (4, 32))
+    x, conv = whole_numbers(rng, (2, 6, 18, 16), dtype), convolution(rng, 16, 16, 3, relu=True)
+    coarse_weight = whole_numbers(rng, (4, 32))
     for outputs, half in ((4, (6, 18)), (1, (3, 9))):
-        head = Head(whole(rng, (outputs, 16)), whole(rng, (outputs,)))
+        head = Head(whole_numbers(rng, (outputs, 16)), whole_numbers(rng, (outputs,)))
         side = 2 if outputs == 4 else 1
         assert assert_same(x, conv, head=head).shape == (2, 6 * side, 18 * side)
-        with_coarse = Head(head.weight, head.bias, whole(rng, (2, *half, 32), dtype), coarse_weight)
+        with_coarse = Head(head.weight, head.bias, whole_numbers(rng, (2, *half, 32), dtype), coarse_weight)
         assert_same(x, conv, head=with_coarse)
 
 
 def test_decoder_of_a_packed_stage_runs_as_one_launch() -> None:
     """Join with the half-resolution map, convolve, and add the trunk's own logits: the last launch of pit-s."""
     rng = np.random.default_rng(7)
-    skip, low = whole(rng, (1, 12, 20, 16), np.float16), whole(rng, (1, 12, 20, 32), np.float16)
-    merge = Merge(low, sparse_weight(rng, 16, 32, 1), whole(rng, (16,)), scale=1)
-    head = Head(whole(rng, (4, 16)), whole(rng, (4,)), low, whole(rng, (4, 32)))
+    skip, low = (
+        whole_numbers(rng, (1, 12, 20, 16), np.float16),
+        whole_numbers(rng, (1, 12, 20, 32), np.float16),
+    )
+    merge = Merge(low, sparse_weight(rng, (16, 32, 1, 1), present=8.0), whole_numbers(rng, (16,)), scale=1)
+    head = Head(whole_numbers(rng, (4, 16)), whole_numbers(rng, (4,)), low, whole_numbers(rng, (4, 32)))
     assert_same(skip, convolution(rng, 16, 16, 3, relu=True), merge=merge, head=head)
 
 
@@ -186,7 +177,7 @@ def test_translation_and_flips_commute_with_it() -> None:
     conv = convolution(rng, 16, 32, 3, relu=True)
     flipped = Convolution(np.ascontiguousarray(conv.weight[:, :, ::-1, ::-1]), conv.bias, relu=True)
     x = np.zeros((1, 24, 40, 16), np.float16)
-    x[:, 3:9, 4:11] = whole(rng, (1, 6, 7, 16), np.float16)
+    x[:, 3:9, 4:11] = whole_numbers(rng, (1, 6, 7, 16), np.float16)
     plain = conv_block(x, conv, backend="host")
     moved = conv_block(np.roll(x, (9, 17), (1, 2)), conv, backend="host")
     np.testing.assert_array_equal(moved, np.roll(plain, (9, 17), (1, 2)))
@@ -196,12 +187,12 @@ def test_translation_and_flips_commute_with_it() -> None:
 def test_nan_stays_where_it_is_and_a_batch_may_be_empty() -> None:
     rng = np.random.default_rng(11)
     conv = convolution(rng, 16, 16, 1, relu=True)
-    x = whole(rng, (1, 5, 5, 16), np.float32)
+    x = whole_numbers(rng, (1, 5, 5, 16), np.float32)
     x[0, 2, 3, 0] = np.nan
     dirty = np.isnan(conv_block(x, conv, backend="host")).any(axis=-1)[0]
     assert list(zip(*np.nonzero(dirty), strict=True)) == [(2, 3)]
     assert conv_block(x[:0], conv, backend="host").shape == (0, 5, 5, 16)
-    images = whole(rng, (5, 3, 4, 16), np.float16)
+    images = whole_numbers(rng, (5, 3, 4, 16), np.float16)
     together = conv_block(images, conv, backend="host")
     for image, result in zip(images, together, strict=True):
         np.testing.assert_array_equal(conv_block(image[None], conv, backend="host")[0], result)
@@ -234,7 +225,10 @@ def test_a_lane_finds_its_tensor_core_operand_in_sixteen_bytes() -> None:
 
 def _bad(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     rng = np.random.default_rng(13)
-    given: dict[str, Any] = {"x": whole(rng, (1, 4, 6, 16)), "convolution": convolution(rng, 16, 16, 1)}
+    given: dict[str, Any] = {
+        "x": whole_numbers(rng, (1, 4, 6, 16)),
+        "convolution": convolution(rng, 16, 16, 1),
+    }
     change(given)
     return given
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from pitviper.kernels import NativeUnavailable, Targets, checks, extract_targets, memory, native
+from pitviper.kernels.adversarial import adversarial_masks
 from pitviper.kernels.extract_targets.cuda_impl import HeadSource, extract_targets_phases
 from pitviper.kernels.standardise import cuda_impl as standardise_cuda
 from pitviper.kernels.testing import assert_same_targets
@@ -51,47 +52,7 @@ def assert_as_defined(probability: Map, frame: Any = None, **options: Any) -> Ta
     return expected
 
 
-def spiral(side: int) -> Mask:
-    """One line of one pixel that winds inwards, one pixel between its turns."""
-    mask = np.zeros((side, side), np.bool_)
-    for ring in range(0, (side + 1) // 2, 2):
-        last = side - 1 - ring
-        mask[ring, max(ring - 2, 0) : last + 1] = True
-        mask[ring : last + 1, last] = True
-        mask[last, ring : last + 1] = True
-        mask[ring + 2 : last + 1, ring] = True
-    return mask
-
-
-def cups(side: int) -> Mask:
-    """U shapes inside each other: each is two columns until its last row joins them."""
-    mask = np.zeros((side, side), np.bool_)
-    for edge in range(0, side // 2, 2):
-        mask[edge : side - edge, [edge, side - 1 - edge]] = True
-        mask[side - 1 - edge, edge : side - edge] = True
-    return mask
-
-
-ROWS, COLUMNS = np.indices((40, 101))
-MASKS = {
-    "empty": np.zeros((33, 65), np.bool_),
-    "full": np.ones((33, 65), np.bool_),
-    "checkerboard": (ROWS + COLUMNS) % 2 == 0,
-    "diagonals": (ROWS + COLUMNS) % 4 == 0,
-    "other diagonals": (ROWS - COLUMNS) % 3 == 0,
-    "isolated": (ROWS % 2 == 0) & (COLUMNS % 2 == 0),
-    "stripes": COLUMNS % 2 == 0,
-    "comb up": (COLUMNS % 2 == 0) | (ROWS == 39),
-    "comb down": (COLUMNS % 2 == 0) | (ROWS == 0),
-    "spiral": spiral(65),
-    "turned spiral": np.rot90(spiral(66)),
-    "cups": cups(66),
-    "caps": cups(66)[::-1],
-    "words": (COLUMNS // 32 + ROWS) % 2 == 0,
-    "one row": np.array([[1, 0, 1, 1, 0, 0, 1] * 20], np.bool_),
-    "one column": np.array([[1, 0, 1, 1, 0, 0, 1] * 20], np.bool_).T,
-    "one pixel": np.ones((1, 1), np.bool_),
-}
+MASKS = adversarial_masks()
 
 
 @pytest.mark.parametrize("name", MASKS)

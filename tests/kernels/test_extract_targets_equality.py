@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from pitviper.kernels import Targets, extract_targets
+from pitviper.kernels.adversarial import adversarial_masks
 from pitviper.kernels.testing import assert_close, assert_same_targets
-
-Mask = npt.NDArray[np.bool_]
 
 
 def assert_backends_agree(probability: npt.NDArray[np.float32], frame: Any = None, **options: Any) -> Targets:
@@ -24,72 +23,7 @@ def assert_backends_agree(probability: npt.NDArray[np.float32], frame: Any = Non
     return expected
 
 
-def spiral(side: int, *, step: int = 2) -> Mask:
-    """One line of one pixel that winds inwards, ``step - 1`` pixels between its turns."""
-    mask = np.zeros((side, side), np.bool_)
-    for ring in range(0, (side + 1) // 2, step):
-        last = side - 1 - ring
-        mask[ring, max(ring - step, 0) : last + 1] = True
-        mask[ring : last + 1, last] = True
-        mask[last, ring : last + 1] = True
-        mask[ring + step : last + 1, ring] = True
-    return mask
-
-
-def nested_cups(side: int) -> Mask:
-    """U shapes inside each other: each is two columns until its last row joins them."""
-    mask = np.zeros((side, side), np.bool_)
-    for edge in range(0, side // 2, 2):
-        mask[edge : side - edge, [edge, side - 1 - edge]] = True
-        mask[side - 1 - edge, edge : side - edge] = True
-    return mask
-
-
-def tree(side: int) -> Mask:
-    """Columns that merge in pairs, the pairs in pairs and so on: the deepest chain of late merges."""
-    mask = np.zeros((side, side), np.bool_)
-    columns = list(range(0, side, 2))
-    row = 0
-    while len(columns) > 1 and row + 2 < side:
-        mask[row : row + 2, columns] = True
-        row += 2
-        for left, right in zip(columns[::2], columns[1::2], strict=False):
-            mask[row, left : right + 1] = True
-        columns = columns[::2]
-        row += 1
-    return mask
-
-
-def comb(height: int, width: int, *, teeth_up: bool) -> Mask:
-    mask = np.zeros((height, width), np.bool_)
-    mask[:, ::2] = True
-    mask[-1 if teeth_up else 0] = True
-    return mask
-
-
-GRID = np.indices((70, 131)).sum(0)
-MASKS = {
-    "empty": np.zeros((30, 70), np.bool_),
-    "full": np.ones((30, 70), np.bool_),
-    "checkerboard": GRID % 2 == 0,
-    "stripes": np.indices((70, 131))[1] % 2 == 0,
-    "diagonals": GRID % 4 == 0,
-    "other diagonals": (np.indices((70, 131))[0] - np.indices((70, 131))[1]) % 3 == 0,
-    "isolated": (np.indices((70, 131)) % 2 == 0).all(0),
-    "spiral": spiral(65),
-    "turned spiral": np.rot90(spiral(64, step=3)),
-    "two spirals": spiral(97, step=4) | np.pad(spiral(93, step=4), 2),
-    "cups": nested_cups(66),
-    "caps": nested_cups(66)[::-1],
-    "tree": tree(128),
-    "tree upside down": tree(128)[::-1],
-    "comb up": comb(40, 129, teeth_up=True),
-    "comb down": comb(40, 129, teeth_up=False),
-    "frame": np.pad(np.zeros((40, 100), np.bool_), 1, constant_values=True),
-    "one row": np.array([[1, 0, 1, 1, 0, 0, 1] * 20], np.bool_),
-    "one column": np.array([[1, 0, 1, 1, 0, 0, 1] * 20], np.bool_).T,
-    "one pixel": np.ones((1, 1), np.bool_),
-}
+MASKS = adversarial_masks()
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -12,54 +12,44 @@ import pytest
 from pitviper.kernels import native
 from pitviper.kernels.conv_block import Convolution, conv_block, maps
 from pitviper.kernels.residual_block import residual_block
+from pitviper.kernels.testing import assert_host_writes, sparse_weight, whole_numbers
 
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16)
 SIZES = ((1, 1), (7, 13), (33, 65))
 
 
-def whole(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float32, most: int = 2) -> Any:
-    """Small whole numbers: every sum of products is exact in float32, so that implementations must agree in bits."""
-    return maps.aligned(rng.integers(-most, most + 1, shape).astype(dtype))
-
-
 def convolution(rng: np.random.Generator, inputs: int, outputs: int) -> Convolution:
-    """Weights of -1, 0 and 1, few enough of them that results stay below 256, which bfloat16 holds exactly."""
-    weight = rng.integers(-1, 2, (outputs, inputs, 3, 3))
-    weight = weight * (rng.random(weight.shape) < 6.0 / (9 * inputs))
-    return Convolution(weight.astype(np.float32), whole(rng, (outputs,), most=1))
+    weight = sparse_weight(rng, (outputs, inputs, 3, 3), present=6.0)
+    return Convolution(weight, whole_numbers(rng, (outputs,), most=1))
 
 
 def assert_same(x: Any, first: Convolution, second: Convolution, **options: Any) -> Any:
     """Runs both backends; the host's result is written over NaN, its threads once in each order."""
     expected = residual_block(x, first, second, backend="numpy", **options)
-    out = maps.empty(expected.shape, expected.dtype)
-    for backwards in (True, False):
-        out[...] = np.nan
-        native.load().take_turns_backwards(backwards)
-        assert residual_block(x, first, second, out=out, backend="host", **options) is out
-        np.testing.assert_array_equal(out.astype(np.float32), expected.astype(np.float32))
-    return out
+    return assert_host_writes(
+        lambda out: residual_block(x, first, second, out=out, backend="host", **options), expected
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_every_size_equals_the_definition(dtype: Any, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    x = whole(rng, (2, *size, 16), dtype)
+    x = whole_numbers(rng, (2, *size, 16), dtype)
     assert_same(x, convolution(rng, 16, 16), convolution(rng, 16, 16))
 
 
 @pytest.mark.parametrize("channels", [32, 48, 64, 80, 128])
 def test_every_number_of_channels_equals_the_definition(channels: int) -> None:
     rng = np.random.default_rng(1)
-    x = whole(rng, (1, 9, 18, channels), np.float16)
+    x = whole_numbers(rng, (1, 9, 18, channels), np.float16)
     assert_same(x, convolution(rng, channels, channels), convolution(rng, channels, channels))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_a_stem_of_two_convolutions_reads_the_frame(dtype: Any) -> None:
     rng = np.random.default_rng(2)
-    frame = whole(rng, (2, 14, 38), dtype)
+    frame = whole_numbers(rng, (2, 14, 38), dtype)
     second = convolution(rng, 16, 16)
     assert assert_same(frame, convolution(rng, 4, 16), second, shortcut=False).shape == (2, 7, 19, 16)
     assert assert_same(frame, convolution(rng, 1, 16), second, shortcut=False).shape == (2, 14, 38, 16)
@@ -68,7 +58,7 @@ def test_a_stem_of_two_convolutions_reads_the_frame(dtype: Any) -> None:
 def test_a_pair_without_shortcut_may_change_the_channels() -> None:
     rng = np.random.default_rng(3)
     for inputs, channels in ((16, 48), (64, 16)):
-        x = whole(rng, (1, 9, 17, inputs), np.float16)
+        x = whole_numbers(rng, (1, 9, 17, inputs), np.float16)
         assert_same(
             x, convolution(rng, inputs, channels), convolution(rng, channels, channels), shortcut=False
         )
@@ -113,7 +103,7 @@ def test_translation_commutes_with_it_across_blocks() -> None:
     zero = np.zeros(16, np.float32)
     first, second = Convolution(first.weight, zero), Convolution(second.weight, zero)
     x = np.zeros((1, 30, 50, 16), np.float16)
-    x[:, 4:10, 5:12] = whole(rng, (1, 6, 7, 16), np.float16)
+    x[:, 4:10, 5:12] = whole_numbers(rng, (1, 6, 7, 16), np.float16)
     plain = residual_block(x, first, second, backend="host")
     assert plain.any()
     moved = residual_block(np.roll(x, (13, 29), (1, 2)), first, second, backend="host")
@@ -140,7 +130,7 @@ def test_real_numbers_give_what_two_launches_give(dtype: Any) -> None:
 def test_batches_are_independent_and_may_be_empty() -> None:
     rng = np.random.default_rng(6)
     first, second = convolution(rng, 16, 16), convolution(rng, 16, 16)
-    x = whole(rng, (4, 5, 6, 16), np.float16)
+    x = whole_numbers(rng, (4, 5, 6, 16), np.float16)
     together = residual_block(x, first, second, backend="host")
     for image, result in zip(x, together, strict=True):
         np.testing.assert_array_equal(residual_block(image[None], first, second, backend="host")[0], result)
@@ -150,7 +140,7 @@ def test_batches_are_independent_and_may_be_empty() -> None:
 def test_bad_input_is_refused_in_words() -> None:
     rng = np.random.default_rng(7)
     good, wide = convolution(rng, 16, 16), convolution(rng, 16, 32)
-    x = whole(rng, (1, 4, 5, 16))
+    x = whole_numbers(rng, (1, 4, 5, 16))
     point = Convolution(good.weight[:, :, :1, :1], good.bias)
     strided = Convolution(good.weight, good.bias, stride=2)
     for arguments, options, error, words in (

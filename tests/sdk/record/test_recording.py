@@ -6,12 +6,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from pitviper import sdk
 from pitviper.sdk.record import Recorder, Recording, ReplaySource
 from pitviper.sdk.record.entries import Entry, Header, unpack_found
 from pitviper.sdk.sources import Frame, FrameTime, open_source
+
+DiskOf = Callable[[int], AbstractContextManager[None]]
 
 Make = Callable[..., Path]
 
@@ -134,21 +135,10 @@ def test_a_line_that_was_cut_off_is_left_out(record: Make) -> None:
     assert len(list(ReplaySource(folder))) == 11
 
 
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond a size: a write then fails as on a full disk, with EFBIG."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 @pytest.mark.parametrize("encoding", ["raw", "ffv1"])
-def test_a_full_disk_is_an_error_and_earlier_frames_are_whole(tmp_path: Path, encoding: str) -> None:
+def test_a_full_disk_is_an_error_and_earlier_frames_are_whole(
+    tmp_path: Path, encoding: str, disk_of: DiskOf
+) -> None:
     images = np.random.default_rng(0).integers(0, 1 << 14, (60, 64, 96)).astype(np.uint16)
     recorder = Recorder(tmp_path / "r", encoding=encoding)
     written: list[int] = []

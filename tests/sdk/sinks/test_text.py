@@ -6,10 +6,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,9 @@ import pytest
 from pitviper import sdk
 from pitviper.sdk.sinks import Coco, JsonLines, Mot, open_sinks
 
+DiskOf = Callable[[int], AbstractContextManager[None]]
+
 MAKERS = {"json": JsonLines, "coco": Coco, "mot": Mot}
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """Writes beyond `size` bytes of a file fail, the write across the border after a part: like a full disk."""
-    old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old_limit[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
-        signal.signal(signal.SIGXFSZ, old_handler)
 
 
 def objects(path: Path) -> list[Any]:
@@ -115,7 +102,9 @@ def test_mot_counts_from_one(tmp_path: Path, shots: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_full_disk_keeps_what_was_written(tmp_path: Path, shots: list[Any], kind: str) -> None:
+def test_full_disk_keeps_what_was_written(
+    tmp_path: Path, shots: list[Any], kind: str, disk_of: DiskOf
+) -> None:
     path = tmp_path / "out"
     sink = MAKERS[kind](path)
     sizes = []
