@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training frames with point labels: from masks, which then serve for diagnosis only, or from a file of points."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pitviper.core.datasets import Dataset, DatasetError, Sample, read_sample
+from pitviper.core.images import IMAGE_SUFFIXES
+from pitviper.train.data.store import StoredFrame, make_frame
+from pitviper.train.points.files import PointLabels, read_points
+from pitviper.train.points.initial import InitialMask, initial_mask
+from pitviper.train.points.labels import Points, centroid_points, coarse_points, require_points
+
+CENTROID = "centroid"
+COARSE = "coarse"
+
+
+@dataclass(frozen=True)
+class PointFrame:
+    """One frame of which the points are known.
+
+    Attributes:
+        frame: Standardised, with an empty mask.
+        points: [N, 2], (row, column).
+        found: What the edges say of the points.
+        truth: The mask file's bool [H, W], where there is one. Nothing is trained with it.
+        sample: Where the frame was read from.
+    """
+
+    frame: StoredFrame
+    points: Points
+    found: InitialMask
+    truth: NDArray[np.bool_] | None
+    sample: Sample
+
+
+def load_point_frames(
+    datasets: Iterable[Dataset], source: str, *, polarity: str = "bright", seed: int = 0
+) -> list[PointFrame]:
+    """Read frames, their points and the initial masks of these.
+
+    Of a data set of which the file of points lists some frames, the others are left out, and their number is said; a
+    background-only one of which it lists none is all negatives.
+
+    Args:
+        datasets: Splits to read; one that is there twice is read once and given twice.
+        source: "centroid" or "coarse" derives points from the masks; anything else is what ``files.read_points`` reads.
+        polarity: As in ``initial_mask``.
+        seed: Of coarse points, which depend on it and on the frame's name alone.
+
+    Raises:
+        DatasetError: The file lists no frame of a data set that has masks, or a frame that no set or two have; a point is
+            outside its frame; there is no point at all; a file is missing or broken.
+    """
+    datasets = list(datasets)
+    listed = None if source in (CENTROID, COARSE) else read_points(source)
+    if listed is not None:
+        _require_frames(listed, datasets, source)
+    loaded: dict[Dataset, list[PointFrame]] = {}
+    for dataset in dict.fromkeys(datasets):
+        samples = dataset.samples if listed is None else _labelled(listed, dataset, source)
+        loaded[dataset] = [_load(dataset, sample, listed, source, polarity, seed) for sample in samples]
+    frames = [each for dataset in datasets for each in loaded[dataset]]
+    if not any(len(each.points) for each in frames):
+        raise DatasetError(f"no training frame has a point ({source}), so there is no target to learn from")
+    return frames
+
+
+def points_sha256(frames: Iterable[PointFrame]) -> str:
+    """Hash of names and points, by which a resumed run knows its labels."""
+    digest = hashlib.sha256()
+    for each in frames:
+        digest.update(f"{each.frame.name}:{each.points.tolist()}\n".encode())
+    return digest.hexdigest()
+
+
+def _load(
+    dataset: Dataset, sample: Sample, listed: PointLabels | None, source: str, polarity: str, seed: int
+) -> PointFrame:
+    name = f"{dataset.name}/{sample.name}"
+    raw, mask = read_sample(sample)
+    if listed is not None:
+        points = listed.get(sample.name, np.zeros((0, 2), np.int32))
+    elif source == CENTROID:
+        points = centroid_points(mask)
+    else:
+        drawn = coarse_points(mask, np.random.default_rng((seed, zlib.crc32(name.encode()))))
+        # Two targets may be drawn the same pixel; as a label it stands for both.
+        points = np.unique(drawn, axis=0)
+    require_points(points, (mask.shape[0], mask.shape[1]), name=name)
+    found = initial_mask(raw, points, polarity=polarity, name=name)
+    truth = None if sample.mask is None else mask
+    return PointFrame(make_frame(name, raw, np.zeros_like(mask)), points, found, truth, sample)
+
+
+def _labelled(listed: PointLabels, dataset: Dataset, source: str) -> tuple[Sample, ...]:
+    chosen = tuple(sample for sample in dataset.samples if sample.name in listed)
+    if chosen:
+        if len(chosen) < len(dataset):
+            print(
+                f"{dataset.name}: {len(dataset) - len(chosen)} of {len(dataset)} frames are not in {source} and are "
+                "left out; a frame without target is listed without points",
+                file=sys.stderr,
+            )
+        return chosen
+    if dataset.samples and dataset.samples[0].mask is None:
+        return dataset.samples
+    raise DatasetError(
+        f"{source} lists no frame of the {dataset.split} split of {dataset.name}; label some, or leave it out"
+    )
+
+
+def _require_frames(listed: PointLabels, datasets: Iterable[Dataset], source: str) -> None:
+    """Every listed name is that of exactly one frame of the data."""
+    owner: dict[str, str] = {}
+    for root, name in {dataset.root: dataset.name for dataset in datasets}.items():
+        for path in (root / "images").iterdir():
+            if path.stem in listed and path.suffix.lower() in IMAGE_SUFFIXES:
+                if owner.setdefault(path.stem, name) != name:
+                    raise DatasetError(
+                        f"{source} labels {path.stem!r}, which is a frame of {owner[path.stem]} and of {name}; "
+                        "rename one of the two, so that it is known which is meant"
+                    )
+    if strange := sorted(set(listed) - set(owner)):
+        raise DatasetError(
+            f"{source} labels {strange[0]!r}, of which there is no frame in the data given ({len(strange)} such); "
+            "correct the name, or give its data set too"
+        )
