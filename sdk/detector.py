@@ -206,8 +206,9 @@ class Detector:
                 ones are dropped and counted), ``fresh`` (in order, but none older than ``max_age_s``),
                 ``throughput`` (as ``all``, several frames at once through the network), or ``auto``: ``latest`` for
                 a live source, else ``all``.
-            sinks: Where each frame and its result are written before the result is returned. The stream
-                closes them.
+            sinks: Where each frame and its result are written: before the result is returned, or in ``latest`` and
+                ``fresh`` each in a thread of its own, so that a slow one makes no result late (see `sinks.Background`).
+                The stream closes them.
             threshold: As in the constructor, for this stream only.
             timeout_s: Longest wait for a frame in seconds before `SourceTimeout`; three times that for a source that
                 is opened again by itself, and none while it is ``reconnecting``.

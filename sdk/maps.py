@@ -74,6 +74,12 @@ class ProbabilityMap:
         found: NDArray[np.bool_] = chosen[labels]
         return found
 
+    def share(self) -> ProbabilityMap:
+        """The same map, which stays whole when this one is released: for whoever looks at a result later."""
+        twin = ProbabilityMap.__new__(ProbabilityMap)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     def release(self) -> None:
         """Let go of the probabilities and keep the indices of the pixels above the threshold."""
         if self._values is not None:

@@ -25,6 +25,7 @@ from pitviper.sdk.stream_stats import StageWindow, StreamStats
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.maps import ProbabilityMap
+    from pitviper.sdk.sinks.counts import OutputStats
     from pitviper.sdk.sources import Frame, Source, SourceInfo
     from pitviper.sdk.thermal import ThermalMonitor
 
@@ -89,6 +90,7 @@ class Stream:
             self._source = _opened(source, settings)
             self.info: SourceInfo = self._source.info
             self.mode = settings.chosen_mode(bool(self.info.live))
+            self._sinks = _arranged(self._sinks, self.mode)
             self._feed = Feed(self._source, settings.plan(self.mode), self._ledger)
         except BaseException:
             close_all(self._sinks, quietly=True)
@@ -142,6 +144,7 @@ class Stream:
             stages=self._window.spreads(),
             flagged=tally.flagged,
             reconnects=int(getattr(self._source, "reconnects", 0)),
+            outputs=_output_stats(self._sinks),
         )
 
     def __iter__(self) -> Iterator[Detections]:
@@ -323,6 +326,23 @@ def close_all(sinks: Sequence[Any], *, quietly: bool) -> None:
                 first = error
     if first is not None:
         raise first
+
+
+def _arranged(sinks: tuple[Any, ...], mode: str) -> tuple[Any, ...]:
+    """The sinks as `in_background` arranges them; imported here, because a program without outputs needs none of it."""
+    if not sinks:
+        return sinks
+    from pitviper.sdk.sinks.background import in_background
+
+    return in_background(sinks, mode)
+
+
+def _output_stats(sinks: tuple[Any, ...]) -> dict[str, OutputStats]:
+    if not sinks:
+        return {}
+    from pitviper.sdk.sinks.counts import collect
+
+    return collect(sinks)
 
 
 def _opened(source: Any, settings: StreamSettings) -> Source:

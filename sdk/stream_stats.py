@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pitviper.sdk.detections import Timing
+
+if TYPE_CHECKING:
+    from pitviper.sdk.sinks.counts import OutputStats
 
 __all__ = ["Spread", "StageWindow", "StreamStats"]
 
@@ -54,6 +57,8 @@ class StreamStats:
         stages: Spread of each stage over the last frames (at most 1,000), in milliseconds.
         flagged: Results with each flag.
         reconnects: Times that a lost source was opened again.
+        outputs: What each output with a queue of its own did with its results, by name. They were all returned, and
+            count as processed, whether or not an output lost them.
     """
 
     captured: int
@@ -64,6 +69,7 @@ class StreamStats:
     stages: Mapping[str, Spread] = field(default_factory=dict)
     flagged: Mapping[str, int] = field(default_factory=dict)
     reconnects: int = 0
+    outputs: Mapping[str, OutputStats] = field(default_factory=dict)
 
     @property
     def captured_fps(self) -> float:
@@ -87,6 +93,7 @@ class StreamStats:
             "captured_fps": round(self.captured_fps, 3),
             "reconnects": self.reconnects,
             "flagged": dict(self.flagged),
+            "outputs": {name: counts.to_dict() for name, counts in self.outputs.items()},
             "stages": {name: spread.to_dict() for name, spread in self.stages.items()},
         }
 

@@ -58,6 +58,9 @@ class Recorder:
         SinkError: The folder cannot be made, or is not empty. InputError: No such encoding.
     """
 
+    when_slow: Final = "wait"
+    """A tracker that saw frames which the recording lacks could not be run again to the same result."""
+
     def __init__(
         self,
         folder: str | os.PathLike[str],

@@ -18,7 +18,11 @@ __all__ = ["GrowingFile", "Sink", "sink_error"]
 
 
 class Sink(Protocol):
-    """Takes each frame with its result."""
+    """Takes each frame with its result.
+
+    An attribute ``when_slow`` may say what a live stream does when the sink cannot keep up: ``drop`` (the oldest that
+    wait, also without the attribute), ``wait``, or ``own`` for a sink that never keeps a stream waiting.
+    """
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Write one frame. Raises SinkError; what was written before stays valid."""

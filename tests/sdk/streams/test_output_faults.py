@@ -14,7 +14,7 @@ import pytest
 from pitviper import sdk
 from pitviper.sdk.sinks import Coco, JsonLines
 
-from .conftest import Script, adds_up, wait_until
+from .conftest import Script, adds_up
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -56,27 +56,6 @@ def test_a_full_disk(detector: sdk.Detector, tmp_path: Path, full_after: Any, mo
     assert isinstance(json.loads(coco.read_text()), list)
     assert (stream.state, stream.stats.dropped["failed"]) == ("failed", 1)
     assert adds_up(stream.stats, source.given)
-
-
-def test_a_slow_output_costs_frames_that_are_counted_and_no_age(detector: sdk.Detector) -> None:
-    class Slow:
-        def __init__(self) -> None:
-            self.ids: list[int] = []
-
-        def write(self, frame: Any, found: sdk.Detections) -> None:
-            self.ids.append(found.frame_id)
-            want = min(100, 10 * len(self.ids))
-            wait_until(lambda: stream.stats.captured >= want, "ten frames while one is written")
-
-        def close(self) -> None:
-            pass
-
-    sink, source = Slow(), Script(range(100))
-    with detector.stream(source, sinks=[sink]) as stream:
-        ids = [found.frame_id for found in stream]
-    assert ids == sink.ids == sorted(set(ids))
-    assert stream.stats.dropped == {"newer": 100 - len(ids)}
-    assert adds_up(stream.stats, 100)
 
 
 def test_an_output_that_cannot_be_finished(detector: sdk.Detector) -> None:
