@@ -52,6 +52,31 @@ def tables(result: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def use(result: dict[str, Any]) -> str:
+    """What the main branch loses with other features: one row for each training and set, paired over seeds."""
+    groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in result["summary"]:
+        groups.setdefault((row["condition"], row["set"]), {})[row["features"]] = row
+    rows, others = [], []
+    for (condition, data), found in groups.items():
+        base, *others = found
+        cells = [_interval(found[name]["difference"], "iou") for name in others]
+        rows.append(
+            [
+                condition,
+                data,
+                str(found[base]["iou"]["count"]),
+                _plus_minus(found[base]["iou"], "iou"),
+                *cells,
+            ]
+        )
+    head = ["run", "set", "seeds", "IoU, features as they are", *others]
+    return (
+        f"IoU of the main branch, and its change with other features, seed by seed, {LEVEL:.0%} t interval:\n\n"
+        + (_markdown(head, rows))
+    )
+
+
 def _column(seeds: dict[int, dict[str, Any]], metric: str) -> dict[int, float] | None:
     values = {seed: found[metric] for seed, found in seeds.items()}
     return None if not values or any(v is None for v in values.values()) else values

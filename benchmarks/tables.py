@@ -129,6 +129,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "engines": ("engines", engines.accuracy_table),
     "engines_latency": ("engines_latency", engines.latency_table),
     "fdep": ("fdep", fdep_table.tables),
+    "fdep_use": ("fdep_use", fdep_table.use),
     "static_triton": ("static_report", static_table.triton),
     "static_cuda": ("static_report", static_table.cuda),
     "static_frames": ("static_report", static_table.frames),
