@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pitviper.sdk.errors import SourceError, SourceLost, SourceTimeout
 from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
@@ -18,6 +18,8 @@ from pitviper.sdk.sources.video import picture_time_ns, stream_info, video_strea
 __all__ = ["LiveSource", "open_camera", "open_rtsp", "redact"]
 
 _LOG = logging.getLogger("pitviper.sources")
+# Packets in a row that cannot be decoded, after which the stream is taken for lost: about a second.
+_GIVE_UP: Final = 30
 _USERINFO = re.compile(r"(?<=://)[^\s'\"]*@")
 _SECRET = re.compile(
     r"(?i)([?&;](?:user|username|password|passwd|pwd|pass|token|auth|key|secret)=)[^&;\s'\"]*"
@@ -31,6 +33,9 @@ def redact(text: str) -> str:
 
 class LiveSource(Source):
     """A camera or a network stream that PyAV reads. It ends by `SourceLost`, by `SourceTimeout` or by `close`.
+
+    A packet that cannot be decoded is counted in `skipped`, and the next frame is flagged ``after_gap``; opening the
+    stream again for it would cost more frames.
 
     Args:
         url: What FFmpeg opens. Credentials in it never reach a message, a name or a log.
@@ -81,21 +86,46 @@ class LiveSource(Source):
 
     def _read(self) -> Iterator[Frame]:
         base = ("lossy",) if self.info.lossy else ()
-        pictures = self._container.decode(self._stream)
+        pictures = self._pictures()
         index = 0
+        gap: tuple[str, ...] = ()
         while True:
             picture, failed = self._next(pictures, index)
             if failed is not None:
                 raise failed
+            if picture is None:
+                self.skipped += 1
+                gap = ("after_gap",)
+                continue
             if index == 0 and has_colour(picture):
                 _LOG.warning("%s: colour pictures; only their luma is used", self._name)
                 base = (*base, "colour_ignored")
             damaged = ("corrupt",) if picture.is_corrupt else ()
             time = FrameTime.now(picture_time_ns(picture))
-            yield Frame(self._to_image(picture, self._name), index, time, None, base + damaged)
-            index += 1
+            yield Frame(self._to_image(picture, self._name), index, time, None, base + damaged + gap)
+            index, gap = index + 1, ()
+
+    def _pictures(self) -> Iterator[Any]:
+        """Decoded pictures, and None for each packet that could not be decoded."""
+        import av
+
+        failures = 0
+        for packet in self._container.demux(self._stream):
+            try:
+                pictures = packet.decode()
+            except av.InvalidDataError as error:
+                failures += 1
+                if failures >= _GIVE_UP:
+                    raise
+                if failures == 1:
+                    _LOG.warning("%s: a packet cannot be decoded (%s)", self._name, error.strerror)
+                yield None
+                continue
+            failures = 0
+            yield from pictures
 
     def _next(self, pictures: Iterator[Any], index: int) -> tuple[Any, Exception | None]:
+        """A picture, or None for a packet that cannot be decoded; or the error that ends the stream."""
         import av
 
         started = time.monotonic()

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import av
@@ -18,7 +21,7 @@ from PIL import Image
 
 from pitviper import sdk
 
-from .conftest import adds_up, wait_until
+from .conftest import adds_up, follow, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -131,16 +134,6 @@ def make_camera() -> Iterator[Callable[..., Camera]]:
         camera.stop()
 
 
-def follow(stream: sdk.Stream, until: Callable[[sdk.Detections], object]) -> list[sdk.Detections]:
-    """Results up to the first one for which the condition holds."""
-    results = []
-    for found in stream:
-        results.append(found)
-        if until(found):
-            return results
-    raise AssertionError(f"the stream ended ({stream.state}) after {len(results)} results")
-
-
 @pytest.mark.parametrize("mode", ["all", "latest"])
 def test_a_server_that_is_killed_and_started_again(
     detector: sdk.Detector, make_camera: Callable[..., Camera], mode: str, caplog: Any
@@ -177,6 +170,62 @@ def test_a_camera_that_stalls_or_breaks_off_comes_back(
         assert [found.frame_id for found in results] == [*range(results[-1].frame_id + 1)]
     assert adds_up(stream.stats, stream.stats.captured)
     assert len(results) >= 6, "whole pictures before a break are not lost with it"
+
+
+def garbled(camera: Camera, connection: socket.socket) -> None:
+    """Four pictures, two that are none although every byte of them came, and more pictures."""
+    pictures(4)(camera, connection)
+    for turn in range(2):
+        camera.send(connection, np.random.default_rng(turn).bytes(900))
+    until_stopped(camera, connection)
+
+
+def test_a_picture_that_cannot_be_decoded_is_counted_and_the_stream_goes_on(
+    detector: sdk.Detector, make_camera: Callable[..., Camera]
+) -> None:
+    camera = make_camera(garbled)
+    with detector.stream(camera.url, mode="all", reconnect=QUICK) as stream:
+        results = follow(stream, lambda found: stream.stats.processed >= 12)
+        assert (stream.state, stream.stats.reconnects) == ("live", 0)
+    assert stream.stats.dropped["unreadable"] == 2
+    assert [found.frame_id for found in results if "after_gap" in found.flags] == [4]
+    assert adds_up(stream.stats, stream.stats.captured - 2)
+
+
+def test_nothing_but_garbage_is_a_loss(detector: sdk.Detector, make_camera: Callable[..., Camera]) -> None:
+    def garbage(camera: Camera, connection: socket.socket) -> None:
+        pictures(4)(camera, connection)
+        for turn in range(200):
+            camera.send(connection, np.random.default_rng(turn).bytes(900))
+
+    camera = make_camera(garbage)
+    with detector.stream(camera.url, mode="all", reconnect=QUICK) as stream:
+        follow(stream, lambda found: "reconnected" in found.flags)
+        assert stream.stats.reconnects == 1
+    assert adds_up(stream.stats, stream.stats.captured - stream.stats.dropped["unreadable"])
+
+
+def test_a_hundred_connections_opened_and_closed(
+    detector: sdk.Detector, make_camera: Callable[..., Camera]
+) -> None:
+    camera = make_camera()
+
+    def resident_kib() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() // 1024
+
+    for turn in range(100):
+        with detector.stream(camera.url, mode=("all", "latest")[turn % 2]) as stream:
+            if turn % 3:
+                next(stream)
+        assert stream.state == "closed"
+        assert adds_up(stream.stats, stream.stats.captured)
+        if turn == 20:
+            gc.collect()
+            before = resident_kib()
+    gc.collect()
+    # A decoder or a connection that was forgotten keeps more than 50 KiB each time.
+    assert resident_kib() - before < 79 * 25
 
 
 def test_a_camera_that_does_not_come_back_is_given_up(
