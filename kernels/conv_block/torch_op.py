@@ -14,6 +14,7 @@ from pitviper.kernels import registry, tensors
 from pitviper.kernels.conv_block.reference import Convolution, Head, Merge
 from pitviper.kernels.conv_block.tensor_checks import require_merge, require_parts
 from pitviper.kernels.conv_block.tiling import WIDEST_HEAD, Tiling
+from pitviper.kernels.conv_block.torch_impl import definition
 
 OPERATION: Final = "conv_block_tensors"
 
@@ -57,7 +58,7 @@ def conv_block_tensors(
         parts = {**parts, "x": x}
     settings = convolution.stride, convolution.relu, convolution.upsample
     if chosen == "torch":
-        return _definition(parts, *settings)
+        return definition(parts, *settings)
     result: Tensor = _operator(
         x,
         parts["weight"],
@@ -148,25 +149,6 @@ def _operator_fake(
 def _rows_of_pixels(tensor: Tensor) -> Tensor:
     """[B, C, H, W] as a dense [B, H, W, C]: the same memory where channels are last."""
     return tensor.permute(0, 2, 3, 1).contiguous()
-
-
-def _definition(parts: Mapping[str, Tensor], stride: int, relu: bool, upsample: int) -> Tensor:
-    """`reference.conv_block_reference` in float32."""
-    x, weight = parts["x"], parts["weight"].float()
-    y = F.pixel_unshuffle(x, 2) if x.shape[1] != weight.shape[1] else x
-    y = F.conv2d(y.float(), weight, parts["bias"].float(), stride=stride, padding=weight.shape[2] // 2)
-    y = y.repeat_interleave(upsample, 2).repeat_interleave(upsample, 3)
-    if "residual" in parts:
-        y = y + parts["residual"].float()
-    y = y.relu() if relu else y
-    if "head" not in parts:
-        return y.to(x.dtype).contiguous(memory_format=torch.channels_last)
-    logits = F.conv2d(y, parts["head"].float()[:, :, None, None], parts["head_bias"].float())
-    logits = F.pixel_shuffle(logits, 2) if logits.shape[1] == 4 else logits
-    if "coarse" in parts:
-        coarse = F.conv2d(parts["coarse"].float(), parts["coarse_weight"].float()[:, :, None, None])
-        logits = logits + F.pixel_shuffle(coarse, 2)
-    return logits
 
 
 def _merged(skip: Tensor, merge: Any, backend: Any) -> Tensor:

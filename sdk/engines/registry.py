@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pitviper.core.manifest import Package
-from pitviper.sdk.engines import cuda, onnxruntime, openvino, torch
+from pitviper.sdk.engines import cuda, onnxruntime, openvino, torch, torch_fused
 from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineUnavailable
 
@@ -30,6 +30,7 @@ ENGINES: Final[dict[str, _Offer]] = {
     "openvino": _Offer(openvino.status, openvino.OpenVinoEngine, openvino.PRECISIONS),
     "torch": _Offer(torch.status, torch.TorchEngine, torch.PRECISIONS),
     "cuda": _Offer(cuda.status, cuda.CudaEngine, cuda.PRECISIONS),
+    "torch-fused": _Offer(torch_fused.status, torch_fused.TorchFusedEngine, torch_fused.PRECISIONS),
 }
 """Engines in the order that ``auto`` tries them."""
 
@@ -42,7 +43,7 @@ def engines() -> list[EngineStatus]:
 
     Example:
         >>> [status.name for status in engines()]
-        ['onnxruntime', 'openvino', 'torch', 'cuda']
+        ['onnxruntime', 'openvino', 'torch', 'cuda', 'torch-fused']
     """
     return [offer.status() for offer in ENGINES.values()]
 

@@ -14,7 +14,7 @@ from pitviper.core.manifest import Package, PackageError
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineError, EngineUnavailable, InputError
 
-__all__ = ["PRECISIONS", "TorchEngine", "status"]
+__all__ = ["PRECISIONS", "TorchEngine", "refuse_threads", "resolve_device", "status"]
 
 NAME = "torch"
 PRECISIONS: Final = ("fp32",)
@@ -54,11 +54,7 @@ class TorchEngine:
     def __init__(
         self, package: Package, *, device: str = "auto", precision: str = "fp32", threads: int | None = None
     ) -> None:
-        if threads is not None:
-            raise InputError(
-                f"threads={threads} cannot be set for one torch engine: torch counts threads for the whole "
-                "process; call torch.set_num_threads() in the application instead"
-            )
+        refuse_threads(threads)
         found = status()
         if not found.usable:
             raise EngineUnavailable(f"engine {NAME!r} cannot run: {found.reason}")
@@ -67,7 +63,7 @@ class TorchEngine:
         from pitviper.core.weights import load_model
 
         self._torch: Any = torch
-        self._device: Any = torch.device(_resolve_device(device, torch))
+        self._device: Any = torch.device(resolve_device(NAME, device, torch))
         try:
             network: Any = load_model(package).deploy()
         except PackageError as error:
@@ -100,7 +96,21 @@ class TorchEngine:
         self._network = None
 
 
-def _resolve_device(device: str, torch: Any) -> str:
+def refuse_threads(threads: int | None) -> None:
+    """Raise InputError unless ``threads`` is None."""
+    if threads is not None:
+        raise InputError(
+            f"threads={threads} cannot be set for one torch engine: torch counts threads for the whole "
+            "process; call torch.set_num_threads() in the application instead"
+        )
+
+
+def resolve_device(engine: str, device: str, torch: Any) -> str:
+    """``cpu`` or ``cuda:N`` for the device that was asked of an engine that runs in torch.
+
+    Raises:
+        EngineUnavailable: torch does not see it.
+    """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         return "cuda:0" if count else "cpu"
@@ -108,7 +118,9 @@ def _resolve_device(device: str, torch: Any) -> str:
         return device
     named = re.fullmatch(r"cuda(?::(\d+))?", device)
     if named is None:
-        raise EngineUnavailable(f"engine {NAME!r} knows no device {device!r}; it offers cpu, cuda and cuda:N")
+        raise EngineUnavailable(
+            f"engine {engine!r} knows no device {device!r}; it offers cpu, cuda and cuda:N"
+        )
     index = int(named.group(1) or 0)
     if index >= count:
         raise EngineUnavailable(

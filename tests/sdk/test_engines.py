@@ -30,7 +30,7 @@ def frame(shape: tuple[int, int], seed: int = 0) -> Any:
 
 def test_engines_are_listed_with_a_reason() -> None:
     found = {status.name: status for status in sdk.engines()}
-    assert list(found) == ["onnxruntime", "openvino", "torch", "cuda"]
+    assert list(found) == ["onnxruntime", "openvino", "torch", "cuda", "torch-fused"]
     assert found["onnxruntime"].usable
     assert all(status.reason for status in found.values())
 
@@ -47,7 +47,7 @@ def test_looking_does_not_import() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"engine": "tensorrt"}, ["not offered", "onnxruntime, openvino, torch, cuda"]),
+        ({"engine": "tensorrt"}, ["not offered", "onnxruntime, openvino, torch, cuda, torch-fused"]),
         ({"engine": "warp"}, ["unknown", "'warp'", "onnxruntime"]),
         ({"engine": "onnxruntime", "device": "cuda"}, ["cuda", "cpu"]),
         ({"engine": "auto", "device": "tpu"}, ["no engine can run", "tpu"]),

@@ -101,6 +101,12 @@ def test_other_networks_of_the_family_give_what_onnxruntime_gives(name: str, con
     assert np.std(expected) > 0.01, "a flat map would compare nothing"
     with FusedRuntime(plan.to_bytes(), device="cpu") as runtime:
         np.testing.assert_allclose(runtime.network(frames), expected, atol=TOLERANCE, rtol=0)
+    import torch
+
+    from pitviper.sdk.engines.fused_net import FusedNet
+
+    net = FusedNet(plan, device=torch.device("cpu"), dtype=torch.float32, backend="torch")
+    np.testing.assert_allclose(net.run(frames), expected, atol=TOLERANCE, rtol=0)
 
 
 def test_another_architecture_is_refused_with_what_runs_it() -> None:
