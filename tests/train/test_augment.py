@@ -156,3 +156,15 @@ def test_each_sensor_effect_alone(effect: str) -> None:
         assert np.abs(np.diff(change, 3, axis=0)).max() < 1e-4
     same = photometric(image, AugmentConfig(photometric=1.0, **nothing), np.random.default_rng(3))
     assert np.allclose(same, image)
+
+
+def test_soft_labels_move_as_masks_and_keep_their_values() -> None:
+    config = AugmentConfig(warp=1.0, photometric=0.0)
+    for seed in range(20):
+        image, mask = planted(1 if seed % 2 else 9, 40, 44)
+        soft = np.where(mask, np.float16(0.75), np.float16(0.25))
+        _, hard = augment(image, mask, config, np.random.default_rng(seed))
+        _, moved = augment(image, soft, config, np.random.default_rng(seed))
+        assert moved.dtype == np.float16
+        assert np.array_equal(moved > 0.5, hard)
+        assert np.array_equal(np.unique(moved), np.array([0.25, 0.75], np.float16))

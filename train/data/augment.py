@@ -8,13 +8,14 @@ high-pass residual. Geometry follows the list of Yu et al., "PAL" (ICCV 2025), w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+Mask = NDArray[Any]
 _EIGHT = np.ones((3, 3), np.int8)
 
 
@@ -52,7 +53,7 @@ def augment(image: Image, mask: Mask, config: AugmentConfig, rng: np.random.Gene
 
     Args:
         image: float32 [H, W].
-        mask: bool [H, W].
+        mask: [H, W], bool, or a soft label of floats in [0, 1], of which what is above 0.5 is target.
         config: Probabilities and ranges.
         rng: Source of all randomness.
 
@@ -90,17 +91,19 @@ def warp(
     target that the nearest neighbour missed altogether is set again.
     """
     warped = ndimage.affine_transform(image, matrix, offset, order=1, mode="mirror", output=np.float32)
-    moved = ndimage.affine_transform(mask.astype(np.uint8), matrix, offset, order=0, mode="mirror") > 0
-    labels, count = ndimage.label(mask, _EIGHT)
+    labelled = np.asarray(mask, np.float32)
+    moved = ndimage.affine_transform(labelled, matrix, offset, order=0, mode="mirror").astype(mask.dtype)
+    labels, count = ndimage.label(labelled > 0.5, _EIGHT)
     if count:
         # Without mirrored copies: a target counts as kept where it went, not where a border shows it again.
         kept = np.unique(ndimage.affine_transform(labels, matrix, offset, order=0, mode="constant"))
         lost = np.setdiff1d(np.arange(1, count + 1), kept)
         inverse = np.linalg.inv(matrix)
-        for centre in ndimage.center_of_mass(mask, labels, lost):
+        centres = ndimage.center_of_mass(labels > 0, labels, lost)
+        for centre, value in zip(centres, ndimage.maximum(labelled, labels, lost), strict=True):
             row, column = np.rint(inverse @ (np.asarray(centre) - offset)).astype(int)
             if 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]:
-                moved[row, column] = True
+                moved[row, column] = value
     return warped, moved
 
 

@@ -55,7 +55,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         frame = self.frames[index]
         top, left = self._corner(frame, rng)
         image = cut(frame.image, top, left, self.size).astype(np.float32)
-        mask = cut(frame.mask, top, left, self.size).astype(np.bool_)
+        mask = cut(frame.mask, top, left, self.size)
         image, mask = augment(image, mask, self.augmentation, rng)
         return torch.from_numpy(image)[None], torch.from_numpy(mask.astype(np.float32))[None]
 

@@ -27,13 +27,13 @@ class StoredFrame:
         name: ``set/sample``.
         image: float16 [H, W], standardised over the whole frame; half precision resolves 1/1000 of the frame's own
             residual, far below its noise.
-        mask: bool [H, W].
+        mask: bool [H, W], or a soft label of floats in [0, 1].
         targets: int32 [N, 2], (row, column) of every target pixel.
     """
 
     name: str
     image: NDArray[np.float16]
-    mask: NDArray[np.bool_]
+    mask: NDArray[Any]
     targets: NDArray[np.int32]
 
 

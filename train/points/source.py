@@ -57,7 +57,7 @@ def load_point_frames(
         seed: Of coarse points, which depend on it and on the frame's name alone.
 
     Raises:
-        DatasetError: The file lists no frame of a data set that has masks, or a frame that no set or two have; a point is
+        DatasetError: The file lists no frame of a data set that has masks, or one that no set has, or two; a point is
             outside its frame; there is no point at all; a file is missing or broken.
     """
     datasets = list(datasets)
@@ -123,12 +123,13 @@ def _require_frames(listed: PointLabels, datasets: Iterable[Dataset], source: st
     owner: dict[str, str] = {}
     for root, name in {dataset.root: dataset.name for dataset in datasets}.items():
         for path in (root / "images").iterdir():
-            if path.stem in listed and path.suffix.lower() in IMAGE_SUFFIXES:
-                if owner.setdefault(path.stem, name) != name:
-                    raise DatasetError(
-                        f"{source} labels {path.stem!r}, which is a frame of {owner[path.stem]} and of {name}; "
-                        "rename one of the two, so that it is known which is meant"
-                    )
+            if path.stem not in listed or path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            if owner.setdefault(path.stem, name) != name:
+                raise DatasetError(
+                    f"{source} labels {path.stem!r}, which is a frame of {owner[path.stem]} and of {name}; "
+                    "rename one of the two, so that it is known which is meant"
+                )
     if strange := sorted(set(listed) - set(owner)):
         raise DatasetError(
             f"{source} labels {strange[0]!r}, of which there is no frame in the data given ({len(strange)} such); "
