@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pitviper.core.manifest import Package
 from pitviper.core.plan import Launch, Op, Plan, PlanError, build_plan
-from pitviper.kernels.conv_block.cost import conv_block_cost
+from pitviper.kernels.conv_block.cost import coarse_cost, conv_block_cost, merge_cost
 from pitviper.kernels.cost import Cost, total
 from pitviper.kernels.extract_targets.cost import extract_targets_cost
 from pitviper.kernels.residual_block.cost import residual_block_cost
@@ -93,45 +95,40 @@ def launch_costs(plan: Plan, shape: tuple[int, int], *, itemsize: int = 2) -> It
 
 
 def _launch_cost(plan: Plan, launch: Launch, padded: tuple[int, int], itemsize: int) -> Cost:
-    """Of the launch as a whole: what stays on the chip between its parts costs no bytes."""
-    source = _map(plan, launch.source, padded)
-    if launch.op is Op.RESIDUAL and launch.residual == launch.source:
-        return residual_block_cost(source, itemsize=itemsize)
-    channels = launch.channels
+    """Of the launch as a whole: what stays on the chip between its parts costs no bytes, and each map is read once."""
+    source, channels = _map(plan, launch.source, padded), launch.channels
     if launch.op is Op.RESIDUAL:
+        if launch.residual == launch.source:
+            return residual_block_cost(source, itemsize=itemsize)
         first = conv_block_cost(source, channels, itemsize=itemsize)
         second = conv_block_cost((*source[:3], channels), channels, itemsize=itemsize)
-        kept = second.bytes_written
+        between = first.bytes_written
         return Cost(
-            first.bytes_read + second.bytes_read - kept,
+            first.bytes_read + second.bytes_read - between,
             second.bytes_written,
             first.operations + second.operations,
         )
-    body = conv_block_cost(
-        source,
-        channels,
-        kernel=launch.kernel,
-        stride=launch.stride,
-        upsample=launch.upsample,
-        addend=launch.residual >= 0,
-        itemsize=itemsize,
-    )
-    parts = [Cost(body.bytes_read, body.bytes_written if launch.target >= 0 else 0, body.operations)]
+    parts = [
+        conv_block_cost(
+            source,
+            channels,
+            kernel=launch.kernel,
+            stride=launch.stride,
+            upsample=launch.upsample,
+            addend=launch.residual >= 0,
+            outputs=launch.outputs,
+            itemsize=itemsize,
+        )
+    ]
     if launch.low >= 0:
-        # The product of the lower map stays on the chip: it is read, and nothing of it is written.
-        low = conv_block_cost(_map(plan, launch.low, padded), source[3], kernel=1, itemsize=itemsize)
-        parts.append(Cost(low.bytes_read, 0, low.operations))
-    if launch.outputs:
-        pixels = source[1] * source[2]
-        weights = launch.outputs * channels
-        parts.append(Cost(weights * itemsize, pixels * launch.outputs * _LOGIT, 2 * pixels * weights))
+        low_channels = plan.values[launch.low].channels
+        parts.append(merge_cost(source, low_channels, scale=launch.merge_scale, itemsize=itemsize))
     if launch.coarse >= 0:
-        coarse = conv_block_cost(_map(plan, launch.coarse, padded), 4, kernel=1, itemsize=itemsize)
-        _, rows, columns, depth = _map(plan, launch.coarse, padded)
-        twice = launch.coarse in (launch.source, launch.low)
-        once = coarse.bytes_read - (rows * columns * depth * itemsize if twice else 0)
-        parts.append(Cost(once, 0, coarse.operations))
-    return total(parts)
+        parts.append(coarse_cost(_map(plan, launch.coarse, padded), itemsize=itemsize))
+    whole = total(parts)
+    again = Counter(launch.reads()) - Counter(set(launch.reads()))
+    repeated = sum(math.prod(_map(plan, value, padded)) for value in again.elements()) * itemsize
+    return Cost(whole.bytes_read - repeated, whole.bytes_written, whole.operations)
 
 
 def _map(plan: Plan, value: int, padded: tuple[int, int]) -> tuple[int, int, int, int]:
