@@ -1,5 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What boards can do at most, from their data sheets, for floors that are computed and not measured."""
+"""What boards can do at most, from their data sheets, for floors that are computed and not measured.
+
+NVIDIA hands its data sheets out behind a login, so the numbers were checked in November 2026 against what is public:
+
+- Orin Nano: a copy of the data sheet (scribd.com/document/673174036) has 1024 cores, 625 MHz and 128-bit LPDDR5.
+- Orin NX: deviceQuery on a module of 16 GB (gist.github.com/atinfinity/8cede915acda05d0ff427c09604735dd) tells 8
+  multiprocessors, 918 MHz and 164 KiB of shared memory in each.
+- AGX Orin: the technical brief of its series, as mzph.cn/web/30785.shtml summarises it, has 16 multiprocessors, 5.3
+  TFLOPS in fp32, which is 1.3 GHz, and 170 TOPS of the GPU alone.
+- Thor: a user's query of the device (forums.developer.nvidia.com/t/356355) tells 20 multiprocessors and 228 KiB.
+
+For the bandwidths, and for Thor's clock and TFLOPS, no document of NVIDIA's could be read: they are as its product
+pages are quoted elsewhere. The bandwidths agree with the width of the bus and the fastest memory that the modules take.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +23,9 @@ __all__ = ["BOARDS", "Board"]
 
 _AMPERE: Final = 2048
 """Operations in a clock and multiprocessor in dense fp16 on tensor cores: 4 x 256 multiply-adds. Sparse int8 is four
-times as much, which is how data sheets state it."""
+times as much, which is how data sheets state it; the 170 TOPS of AGX Orin's GPU give this number back."""
 _BLACKWELL: Final = 8192
-"""The same of Thor: a quarter of its sparse fp8, an eighth of its sparse fp4."""
+"""The same of Thor: a quarter of its sparse fp8, an eighth of its sparse fp4. Derived, see above."""
 
 
 @dataclass(frozen=True)
