@@ -87,7 +87,6 @@ class ReconnectingSource(Source):
         self.recovering = False
         self.reconnects = 0
         self._wakeup = Wakeup()
-        self._interrupted = False
         self._alive_at: float | None = time.monotonic()
         self._attempts = 0
         self._waits = policy.waits()
@@ -98,8 +97,9 @@ class ReconnectingSource(Source):
         return time.monotonic() if self._alive_at is None else self._alive_at
 
     def interrupt(self) -> None:
-        """End the waiting between attempts, from any thread; iteration ends."""
-        self._interrupted = True
+        """End the waiting, between attempts too, from any thread; iteration ends."""
+        super().interrupt()
+        self._source.interrupt()
         self._wakeup.set()
 
     def _read(self) -> Iterator[Frame]:

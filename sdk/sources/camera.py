@@ -71,5 +71,10 @@ class CameraSource(Source):
         }
         return tuple(name for name, raised in found.items() if raised)
 
+    def interrupt(self) -> None:
+        """As `Source.interrupt`."""
+        super().interrupt()
+        self._source.interrupt()
+
     def _release(self) -> None:
         self._source.close()

@@ -98,6 +98,7 @@ class Source(ABC):
         self._on_error = on_error
         self._frames: Iterator[Frame] | None = None
         self._closed = False
+        self._interrupted = False
 
     @abstractmethod
     def _read(self) -> Iterator[Frame]:
@@ -105,6 +106,13 @@ class Source(ABC):
 
     def _release(self) -> None:  # noqa: B027 - most sources hold nothing between frames
         """Give back files and devices; called once."""
+
+    def interrupt(self) -> None:
+        """Ask a read that waits for a frame to end, from any thread or a signal handler; then iteration ends.
+
+        A read inside FFmpeg or a driver does not hear it and ends by its time limit.
+        """
+        self._interrupted = True
 
     def _skip(self, what: str, error: Exception) -> None:
         """Count and report what could not be read, or raise the error if that is the policy."""

@@ -138,7 +138,7 @@ class GStreamerSource(Source):
             trouble = self._trouble()
             if trouble:
                 raise SourceLost(f"{self._name}: failed after {index} frames: {trouble}; open it again")
-            if self._sink.get_property("eos"):
+            if self._interrupted or self._sink.get_property("eos"):
                 return None
             if time.monotonic() >= end:
                 raise SourceTimeout(

@@ -80,6 +80,12 @@ class ShmSource(Source):
             self._map.close()
             raise SourceError(f"shm://{name}: {error}") from error
         height, width = self._layout.shape
+        if self._left_behind():
+            # A stream that reconnects would take its last frame for a new one again and again.
+            self._map.close()
+            raise SourceError(
+                f"shm://{name}: its writer (process {self._layout.writer}) is gone; start it again, with replace=True"
+            )
         super().__init__(SourceInfo("shm", f"shm://{name}", width, height, fps=self._layout.fps, live=True))
 
     def _read(self) -> Iterator[Frame]:
@@ -103,6 +109,14 @@ class ShmSource(Source):
             next_one, gap = next_one + 1, ()
             started = time.monotonic()
 
+    def _left_behind(self) -> bool:
+        """Whether the writer was killed. One in another container has no process here, but its frames are young."""
+        written = self._written()
+        if self._map[ring.CLOSED_AT] or not written or _runs(self._layout.writer):
+            return False
+        taken_ns = ring.HEAD.unpack_from(self._map, self._layout.at(written - 1))[2]
+        return time.monotonic_ns() - int(taken_ns) > _ALIVE_EVERY_S * 1e9
+
     def _written(self) -> int:
         return int(ring.COUNTER.unpack_from(self._map, ring.COUNT_AT)[0])
 
@@ -116,7 +130,7 @@ class ShmSource(Source):
             now = time.monotonic()
             if self._written() > wanted and now - started <= self._timeout_s:
                 return True
-            if closed:
+            if closed or self._interrupted:
                 return False
             if now - looked > _ALIVE_EVERY_S:
                 looked = now
@@ -129,15 +143,11 @@ class ShmSource(Source):
             time.sleep(_STEP_S)
 
     def _check_writer(self, wanted: int) -> None:
-        try:
-            os.kill(self._layout.writer, 0)
-        except ProcessLookupError:
+        if not _runs(self._layout.writer):
             raise SourceLost(
                 f"{self.info.name}: its writer (process {self._layout.writer}) is gone after frame {wanted - 1}; "
                 "start it and open the ring again"
-            ) from None
-        except (OSError, OverflowError):
-            return  # It runs as another user, or in another namespace, where it cannot be seen.
+            )
 
     def _copied(self, wanted: int) -> _Slot | None:
         """Frame number `wanted`, or None when it was being overwritten."""
@@ -157,3 +167,14 @@ class ShmSource(Source):
 
     def _release(self) -> None:
         self._map.close()
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there; one of another user, which cannot be signalled, is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

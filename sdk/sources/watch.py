@@ -35,6 +35,8 @@ UNMOUNT: Final = 0x2000
 OVERFLOW: Final = 0x4000
 IGNORED: Final = 0x8000
 ONLY_FOLDERS: Final = 0x01000000
+_SLICE_S: Final = 0.25
+"""How soon a wait hears that it was interrupted."""
 _EVENT: Final = struct.Struct("iIII")
 _GONE: Final = DELETE_SELF | MOVE_SELF | UNMOUNT | IGNORED
 
@@ -116,7 +118,7 @@ class WatchedFolder(Source):
     def _read(self) -> Iterator[Frame]:
         index = 0
         gap: tuple[str, ...] = ()
-        while True:
+        while not self._interrupted:
             for event in self._events(index):
                 if event.mask & OVERFLOW:
                     # How many is not known, so this is said and flagged, and cannot be counted.
@@ -143,9 +145,11 @@ class WatchedFolder(Source):
     def _events(self, index: int) -> list[Event]:
         end = time.monotonic() + self._timeout_s
         while True:
-            left = min(end - time.monotonic(), 60.0)
+            left = min(end - time.monotonic(), _SLICE_S)
             if select.select([self._inotify], [], [], max(left, 0.0))[0]:
                 return parse_events(os.read(self._inotify, 1 << 16))
+            if self._interrupted:
+                return []
             if time.monotonic() >= end:
                 raise SourceTimeout(
                     f"{self.info.name}: no new image for {self._timeout_s:g} s after {index}; is something writing to "

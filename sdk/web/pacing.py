@@ -55,15 +55,15 @@ class PlayedSource(Source):
                 self._wait(start + played)
                 yield replace(frame, index=index, time=FrameTime.now(played))
                 index += 1
-            if not self._loop or first is None or self._closed:
+            if not self._loop or first is None or self._interrupted:
                 return
             played += self._step_ns
             self._source.close()
             self._source = self._opener()
 
     def _wait(self, due_ns: int) -> None:
-        """In slices, so that closing does not wait for a frame that is due in an hour."""
-        while (left := (due_ns - time.monotonic_ns()) / 1e9) > 0 and not self._closed:
+        """In slices, so that an interrupt does not wait for a frame that is due in an hour."""
+        while (left := (due_ns - time.monotonic_ns()) / 1e9) > 0 and not self._interrupted:
             time.sleep(min(left, _SLICE_S))
 
     def _release(self) -> None:

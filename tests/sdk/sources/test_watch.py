@@ -80,3 +80,10 @@ def test_events_of_the_kernel() -> None:
     for cut in (3, 20):
         with pytest.raises(sdk.SourceError, match="within"):
             parse_events(entry + entry[:cut])
+
+
+def test_a_wait_without_end_can_be_interrupted(tmp_path: Path, detector: sdk.Detector) -> None:
+    stream = detector.stream(f"watch:{tmp_path}", timeout_s=float("inf"))
+    assert stream.read(0.05) is None
+    stream.close()
+    assert stream.state == "closed"

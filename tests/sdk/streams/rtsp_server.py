@@ -31,7 +31,9 @@ def picture(number: int, width: int) -> bytes:
     top = b"".join(bytes([220 if number >> bit & 1 else 30]) * BLOCK for bit in range(BITS))
     rows = [(top + bytes([30]) * width)[:width]] * (2 * BLOCK)
     # Unlike any other picture all over, so that no lost packet goes unseen.
-    rows += [bytes(90 + (row * 7 + at * 3 + number * 5) % 24 for at in range(width)) for row in range(16, HEIGHT)]
+    rows += [
+        bytes(90 + (row * 7 + at * 3 + number * 5) % 24 for at in range(width)) for row in range(16, HEIGHT)
+    ]
     left = 5 + number % (width - 12)
     for row in range(40, 43):
         rows[row] = rows[row][:left] + bytes([250]) * 3 + rows[row][left + 3 :]

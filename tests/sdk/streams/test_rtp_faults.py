@@ -178,7 +178,7 @@ def test_pictures_that_lost_a_packet_are_missing_and_every_other_comes_once(
     detector: sdk.Detector, rtsp_camera: Callable[..., RtspCamera], make_relay: Callable[..., Relay]
 ) -> None:
     relay = make_relay(rtsp_camera("jpeg").port, lose)
-    seen, stream = watched(detector, relay, 120)
+    seen, _ = watched(detector, relay, 120)
     missing = sorted(set(range(seen.seen[0], seen.seen[-1])) - set(seen.seen))
     assert seen.seen == sorted(set(seen.seen))
     assert len(missing) >= 5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An RTSP camera that dies, freezes or changes its size: a real server in a process of its own, each picture numbered."""
+"""An RTSP camera that dies, freezes or changes its size: a real server of its own, each picture numbered."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ def test_a_slow_consumer_and_one_that_raises(
                 if count == 6:
                     raise ZeroDivisionError
                 want = stream.stats.captured + 6
-                wait_until(lambda want=want: stream.stats.captured >= want, "six frames while one is looked at")
+                wait_until(
+                    lambda want=want: stream.stats.captured >= want, "six frames while one is looked at"
+                )
 
     streams: list[sdk.Stream] = []
     with pytest.raises(ZeroDivisionError):
@@ -126,10 +128,24 @@ def test_sigterm_ends_a_command_that_waits_for_a_camera(
     rtsp_camera: Callable[..., RtspCamera], tmp_path: Path
 ) -> None:
     camera, out, stats = rtsp_camera("jpeg"), tmp_path / "out.jsonl", tmp_path / "stats.json"
-    argv = ["detect", camera.url, "--json", str(out), "--stats", str(stats), "--model", "pit-n", "--threads", "1"]
+    argv = [
+        "detect",
+        camera.url,
+        "--json",
+        str(out),
+        "--stats",
+        str(stats),
+        "--model",
+        "pit-n",
+        "--threads",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *argv, "--timeout", "4"], stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", PROGRAM, *argv, "--timeout", "4"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         try:
             wait_until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, "three results")
