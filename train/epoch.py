@@ -143,4 +143,6 @@ def _parts(
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(crops, batch_sampler=sampler, num_workers=workers)
     ready = run.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     for keys, (images, masks) in zip(sampler, ready, strict=True):
-        yield Part(tuple(frames[index].name for _, index in keys), images, masks)
+        names = tuple(frames[index].name for _, index in keys)
+        extra = run.companion.extra(names) if run.companion else {}
+        yield Part(names, images, masks, {key: value.to(images.device) for key, value in extra.items()})

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.epoch import learning_rate, one_epoch, progress
 from pitviper.train.optimizer import make_optimizer
-from pitviper.train.state import CHECKPOINT, load_checkpoint, save_checkpoint
+from pitviper.train.state import CHECKPOINT, Stateful, load_checkpoint, save_checkpoint
 from pitviper.train.step import unwrapped
 from pitviper.train.validate import Metrics
 
@@ -34,6 +34,22 @@ class Observer(Protocol):
 
     def validation(self, epoch: int, metrics: Metrics) -> None:
         """The averaged weights were evaluated; metrics by data set."""
+
+
+class Companion(Stateful, Protocol):
+    """What learns beside the weights, such as labels or weights of samples. Its state is part of each checkpoint."""
+
+    facts: dict[str, Any]
+    """What it depends on beside the settings; a resumed run has the same."""
+
+    def frames(self, run: TrainingRun) -> Sequence[StoredFrame]:
+        """Those of the epoch that begins, where ``run.step`` is 0, or goes on; it may change them where it begins."""
+
+    def extra(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Further arguments of the task for a part with crops of these frames."""
+
+    def after_epoch(self, run: TrainingRun) -> dict[str, float]:
+        """Act between two epochs, before the validation; what is returned goes into the history."""
 
 
 @dataclass
@@ -55,6 +71,12 @@ class TrainingRun:
     epoch: int = 0
     step: int = 0
     totals: dict[str, float] = field(default_factory=dict)
+    companion: Companion | None = None
+
+    def states(self) -> dict[str, Stateful]:
+        """What a checkpoint keeps beside the optimiser."""
+        kept: dict[str, Stateful] = {"task": unwrapped(self.task), "average": self.average}
+        return {**kept, **({"companion": self.companion} if self.companion else {})}
 
     @property
     def network(self) -> nn.Module:
@@ -78,6 +100,7 @@ def start(
     resume: bool | str = False,
     facts: dict[str, Any] | None = None,
     sync_batchnorm: bool = False,
+    companion: Companion | None = None,
 ) -> TrainingRun:
     """Make the optimiser and the averaged weights, or take them from the folder's checkpoint.
 
@@ -89,6 +112,7 @@ def start(
         resume: Whether to go on with the folder's run; ``"auto"`` does so when it holds a checkpoint and starts one
             when it holds none.
         facts: What a run depends on beside its settings, such as the hash of a file; resuming needs the same.
+        companion: What learns beside the weights; its facts are the run's too.
         sync_batchnorm: Take the statistics of batch norms over all processes; on a GPU only, as torch has it.
 
     Raises:
@@ -107,11 +131,12 @@ def start(
     average = AveragedModel(task, multi_avg_fn=mean, use_buffers=True)
     average = average.to(fabric.device)
     optimizer = make_optimizer(task, config)
-    run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts or {})
+    facts = {**(facts or {}), **(companion.facts if companion else {})}
+    run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts, companion=companion)
     if resume:
         numbers = load_checkpoint(
             folder,
-            modules={"task": task, "average": average},
+            modules=run.states(),
             optimizer=optimizer,
             check=lambda numbers: _require_same(numbers, config, run.facts),
         )
@@ -146,6 +171,8 @@ def fit(
 ) -> None:
     """Train from where ``run`` is to the end of its settings, with a checkpoint after every epoch.
 
+    ``frames`` are those of every epoch, unless the run has a companion, which chooses them.
+
     Raises:
         FloatingPointError: A loss, a gradient or a weight is not finite. The run stops before it is saved; the message
             names the frames of the step.
@@ -156,9 +183,11 @@ def fit(
     observers = tuple(observers)
     while run.epoch < config.epochs:
         started = time.perf_counter()
-        losses = one_epoch(run, frames, workers=workers, checkpoint=lambda: _save(run))
+        chosen = run.companion.frames(run) if run.companion else frames
+        losses = one_epoch(run, chosen, workers=workers, checkpoint=lambda: _save(run))
+        learned = run.companion.after_epoch(run) if run.companion else {}
         run.epoch, run.step, run.totals = run.epoch + 1, 0, {}
-        record: dict[str, Any] = {"epoch": run.epoch, **losses}
+        record: dict[str, Any] = {"epoch": run.epoch, **losses, **learned}
         if fabric.is_global_zero:
             for observer in observers:
                 observer.epoch(
@@ -184,9 +213,8 @@ def _save(run: TrainingRun) -> None:
     numbers |= {"config": run.config.to_dict(), "facts": run.facts}
     if run.step:
         numbers |= {"step": run.step, "totals": run.totals}
-    modules = {"task": unwrapped(run.task), "average": run.average}
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
-    save_checkpoint(run.folder, modules=modules, optimizer=optimizer, numbers=numbers)
+    save_checkpoint(run.folder, modules=run.states(), optimizer=optimizer, numbers=numbers)
 
 
 def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,14 +18,28 @@ CHECKPOINT = "checkpoint.safetensors"
 """Name of a checkpoint in its run folder."""
 
 
+class Stateful(Protocol):
+    """A module, or anything else whose state is tensors by name."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Its state; the tensors are not changed by who gets them."""
+
+    def load_state_dict(self, state: dict[str, Tensor], /) -> object:
+        """Restore what ``state_dict`` gave."""
+
+
 def save_checkpoint(
-    folder: Path, *, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, numbers: dict[str, Any]
+    folder: Path,
+    *,
+    modules: Mapping[str, Stateful],
+    optimizer: torch.optim.Optimizer,
+    numbers: dict[str, Any],
 ) -> None:
     """Write module states, optimiser state and numbers to ``folder``, replacing the last checkpoint atomically.
 
     Args:
         folder: Run folder; created when missing.
-        modules: Modules by name; names hold no slash.
+        modules: Modules and other states by name; names hold no slash.
         optimizer: Its state per parameter must be tensors and single numbers, which come back as tensors.
         numbers: JSON-safe mapping (epoch, config, history).
 
@@ -76,7 +90,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def load_checkpoint(
     folder: Path,
     *,
-    modules: dict[str, nn.Module],
+    modules: Mapping[str, Stateful],
     optimizer: torch.optim.Optimizer,
     check: Callable[[dict[str, Any]], None] = lambda numbers: None,
 ) -> dict[str, Any] | None:

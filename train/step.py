@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from lightning_fabric import Fabric
@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Part:
-    """What a process takes at a time: names of the frames, crops [B, 1, S, S] and masks [B, 1, S, S] in [0, 1]."""
+    """What a process takes at a time: names of the frames, crops [B, 1, S, S], masks [B, 1, S, S] in [0, 1].
+
+    ``extra`` are further arguments of the task by name; it does without them where one crop is looked at alone.
+    """
 
     names: tuple[str, ...]
     images: Tensor
     masks: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class NotFinite(FloatingPointError):
@@ -51,7 +55,8 @@ def take_step(
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         with fabric.no_backward_sync(task, enabled=not last):  # type: ignore[arg-type]
-            found = task(part.images.contiguous(memory_format=torch.channels_last), part.masks)
+            images = part.images.contiguous(memory_format=torch.channels_last)
+            found = task(images, part.masks, **part.extra)
             fabric.backward(found["loss"] / len(parts))
         for name, value in found.items():
             losses[name] = losses.get(name, 0.0) + value.detach() / len(parts)

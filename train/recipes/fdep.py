@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class FDEPTask(nn.Module):
         separate = config.statistics == "separate"
         self.main_statistics = BranchStatistics(network, attachment.decoder_norms if separate else ())
         self.config = config
-        self._vfm = _Unowned(vfm)
+        self._vfm = Unowned(vfm)
 
     @property
     def vfm(self) -> FrozenVFM:
@@ -103,6 +103,10 @@ class FDEPTask(nn.Module):
         fused[index] = self.samf(stages[index], levels)
         return fused
 
+    def encode_main(self, images: Tensor) -> list[Tensor]:
+        """The main branch's stages of images [B, C, H, W]."""
+        return self.fuse(self.network.encode(images), images)
+
     def decode_main(self, stages: list[Tensor]) -> Outputs:
         """Decode fused stages with the main branch's statistics."""
         with self.main_statistics.in_use(self.network):
@@ -126,10 +130,22 @@ class FDEPTask(nn.Module):
         return self
 
 
-class MainBranch(DetectorNetwork):
-    """The branch with SAMF, for evaluation. It needs the foundation model, so it is never shipped."""
+class TwoBranches(Protocol):
+    """A task whose network is the branch that is kept, and which holds another one beside it."""
 
-    def __init__(self, task: FDEPTask) -> None:
+    network: DetectorNetwork
+
+    def encode_main(self, images: Tensor) -> list[Tensor]:
+        """Stages as the main branch's decoder sees them."""
+
+    def decode_main(self, stages: list[Tensor]) -> Outputs:
+        """Outputs of the main branch from its stages."""
+
+
+class MainBranch(DetectorNetwork):
+    """The branch with a foundation model, for evaluation. It needs that model, so it is never shipped."""
+
+    def __init__(self, task: TwoBranches) -> None:
         super().__init__()
         network = task.network
         self.stage_channels = network.stage_channels
@@ -141,7 +157,7 @@ class MainBranch(DetectorNetwork):
         self.task = task
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        return self.task.fuse(self.task.network.encode(x), x)
+        return self.task.encode_main(x)
 
     def decode(self, stages: list[Tensor]) -> Outputs:
         return self.task.decode_main(stages)
@@ -155,11 +171,11 @@ class MainBranch(DetectorNetwork):
         raise TypeError("the main branch needs its foundation model and is not deployed; deploy task.network")
 
 
-class _Unowned:
+class Unowned:
     """Keeps a module out of its holder's children; copies of the holder share it."""
 
     def __init__(self, module: FrozenVFM) -> None:
         self.module = module
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Unowned:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unowned:
         return self
