@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import camera, exits, options, outputs, recording, signals, tracking
+from pitviper.sdk.cli import camera, exits, options, outputs, recording, services, signals, tracking
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.cli.status import StatusLine
 from pitviper.sdk.errors import InputError, SourceError
@@ -107,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
             tracker=tracker,
             max_age_s=args.max_age,
         )
+        services.watch(sinks, stream, detector=detector, monitor=monitor, tracker=tracker)
         targets = [0]
         try:
             # Nothing but `stream` and the sinks must see the first signal: what was captured is still processed.
@@ -117,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(str(error)) from error
         finally:
             _report(stream, targets[0])
+            services.report(stream.stats)
             camera.report(monitor)
             tracking.report(tracker)
             if args.stats:

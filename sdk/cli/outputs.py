@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pitviper.sdk.errors import InputError
+from pitviper.sdk.cli import services
+from pitviper.sdk.errors import InputError, SinkError
 
 __all__ = ["add_options", "open_outputs"]
 
@@ -24,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--masks", metavar="DIR", help="a PNG mask for each frame; a folder without PNG files")
     group.add_argument("--coco", metavar="F", help="COCO results")
     group.add_argument("--mot", metavar="F", help="MOT challenge text")
+    services.add_options(parser)
 
 
 def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[Path]) -> list[Any]:
@@ -36,7 +39,7 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
 
     Raises:
         SinkError: An output cannot be opened, or is an input or another output.
-        InputError: What cannot go to stdout would, or both JSON lines and statistics would.
+        InputError: What cannot go to stdout would, or both JSON lines and statistics would; or as from `services`.
     """
     from pitviper.sdk.sinks import open_sinks, opening
 
@@ -47,7 +50,7 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
         "mot": args.mot,
         "json": args.json,
     }
-    if not any(chosen.values()) and args.record is None:
+    if not any(chosen.values()) and args.record is None and args.mqtt is None:
         chosen["json"] = "-"
     for name in ("video", "masks", "coco", "mot"):
         if chosen[name] == "-":
@@ -65,4 +68,10 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
     opened = open_sinks(**{name: path for name, path in chosen.items() if path}, fps=fps, keep=inputs)
     if old:
         print(f"replacing {', '.join(old)}", file=sys.stderr)
-    return opened
+    try:
+        return [*opened, *services.open_services(args)]
+    except BaseException:
+        for sink in opened:
+            with suppress(SinkError):
+                sink.close()
+        raise

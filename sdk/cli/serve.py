@@ -70,10 +70,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         import uvicorn
 
+        from pitviper.sdk.sinks import Metrics
         from pitviper.sdk.web import LiveView, make_app
+
+        metrics = Metrics()
     except ImportError as error:
         raise MissingExtra(
-            f"serve needs starlette and uvicorn ({error}); pip install 'pitviper[web]'"
+            f"serve needs starlette, uvicorn and prometheus-client ({error}); pip install 'pitviper[web]'"
         ) from error
     tracker = tracking.make_tracker(args)
     with options.make_detector(args) as detector:
@@ -92,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             monitor=monitor,
             tracker=tracker,
+            sinks=[metrics],
         )
+        metrics.watch(view.pipeline, detector=detector, monitor=monitor, tracker=tracker)
         settings = uvicorn.Config(
-            make_app(view, token=token or None, hosts=hosts),
+            make_app(view, token=token or None, hosts=hosts, metrics=metrics),
             host=args.host,
             port=args.port,
             log_level="warning",
@@ -103,13 +108,7 @@ def run(args: argparse.Namespace) -> int:
             timeout_graceful_shutdown=_SHUTDOWN_S,
             limit_concurrency=64,
         )
-        try:
-            listening = settings.bind_socket()
-        except SystemExit as error:
-            raise InputError(
-                f"{args.host}:{args.port} cannot be listened on; take another --port or --host"
-            ) from error
-        with listening:
+        with _listening(settings, args) as listening:
             shown = f"[{args.host}]" if ":" in args.host else args.host
             print(f"http://{shown}:{listening.getsockname()[1]}/", file=sys.stderr, flush=True)
             view.start()
@@ -119,6 +118,15 @@ def run(args: argparse.Namespace) -> int:
                 view.stop()
     check()
     return exits.OK
+
+
+def _listening(settings: Any, args: argparse.Namespace) -> Any:
+    try:
+        return settings.bind_socket()
+    except SystemExit as error:
+        raise InputError(
+            f"{args.host}:{args.port} cannot be listened on; take another --port or --host"
+        ) from error
 
 
 def _serve(server: Any, listening: Any, view: LiveView) -> None:

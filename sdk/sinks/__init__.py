@@ -6,6 +6,7 @@ from pitviper.sdk.sinks.base import Sink
 from pitviper.sdk.sinks.callback import Callback
 from pitviper.sdk.sinks.counts import OutputStats
 from pitviper.sdk.sinks.masks import Masks
+from pitviper.sdk.sinks.metrics import Metrics
 from pitviper.sdk.sinks.mqtt import Mqtt
 from pitviper.sdk.sinks.opening import open_sinks
 from pitviper.sdk.sinks.text import Coco, JsonLines, Mot
@@ -18,6 +19,7 @@ __all__ = [
     "Coco",
     "JsonLines",
     "Masks",
+    "Metrics",
     "Mot",
     "Mqtt",
     "OutputStats",

@@ -17,8 +17,10 @@ from starlette.routing import Route
 
 from pitviper.sdk.errors import InputError, SdkError
 from pitviper.sdk.web.guard import LIMIT_BYTES, Guard
+from pitviper.sdk.web.metrics import metrics_route
 
 if TYPE_CHECKING:
+    from pitviper.sdk.sinks import Metrics
     from pitviper.sdk.web.live import LiveView
 
 __all__ = ["make_app"]
@@ -30,7 +32,9 @@ _HEARTBEAT_S: Final = 1.0
 _RETRY_MS: Final = 1000
 
 
-def make_app(view: LiveView, *, token: str | None = None, hosts: Sequence[str] = ()) -> Guard:
+def make_app(
+    view: LiveView, *, token: str | None = None, hosts: Sequence[str] = (), metrics: Metrics | None = None
+) -> Guard:
     """An ASGI application.
 
     ``GET /`` is the page; ``/api/about`` and ``/api/status`` are JSON; ``/api/events`` sends the status as server-sent
@@ -41,6 +45,7 @@ def make_app(view: LiveView, *, token: str | None = None, hosts: Sequence[str] =
         view: What is shown; started and stopped by the caller.
         token: Needed for everything; None for none.
         hosts: Names under which the page may be asked for; empty for any.
+        metrics: Handed out at ``GET /metrics``; None for no such page.
     """
     service = _Service(view)
     files = {**_FILES, **{name: (name, "text/javascript") for name in _SCRIPTS}}
@@ -54,6 +59,8 @@ def make_app(view: LiveView, *, token: str | None = None, hosts: Sequence[str] =
         Route("/api/recording", service.recording, methods=["POST"]),
         Route("/picture/{number:int}.jpg", service.picture),
     ]
+    if metrics is not None:
+        routes.append(metrics_route(metrics))
     return Guard(Starlette(routes=routes), token=token, hosts=hosts)
 
 

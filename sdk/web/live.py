@@ -86,6 +86,11 @@ class LiveView:
         self._pipeline = Pipeline(source, detector, on_result=self._take, **options)
 
     @property
+    def pipeline(self) -> Pipeline:
+        """What runs in the background; started and stopped by this view."""
+        return self._pipeline
+
+    @property
     def count(self) -> int:
         """Results so far; changes when there is a new one to show."""
         return self._shown_count
