@@ -86,11 +86,14 @@ def _here(args: argparse.Namespace) -> float:
         layers = []
         if info.name in PROFILED:
             layers = layer_times(detector.package, info, args.shape, rounds=args.rounds)
-    rates = measure_rates(info.threads, precision=info.precision, engine=info.name)
+    rates = None
+    # Without torch nothing can be measured on a GPU, and the processor's rates would be those of another machine.
+    if layers or not info.device.startswith("cuda"):
+        rates = measure_rates(info.threads, precision=info.precision, engine=info.name, device=info.device)
     state = machine_state()
     if args.json:
-        told = [_layer(layer, rates) for layer in layers]
-        parts = {"state": state, "rates": rates.to_dict(), "layers": told}
+        told = [_layer(layer, rates) for layer in layers] if rates else []
+        parts = {"state": state, "rates": rates and rates.to_dict(), "layers": told}
         options.write_json(args.json, {"profile": profile.to_dict(), **parts})
     if args.json != "-":
         _print(profile, layers, rates, state)
@@ -101,6 +104,8 @@ def _here(args: argparse.Namespace) -> float:
     if args.roofline:
         from pitviper.sdk.profiling.roofline import Point, draw_roofline
 
+        if rates is None:
+            raise InputError(f"--roofline needs times of layers, and engine {info.name!r} tells none")
         draw_roofline(
             Path(args.roofline),
             [Point(layer.name, layer.cost, layer.spread.median) for layer in layers],
@@ -175,7 +180,7 @@ def _layer(layer: LayerTime, rates: Rates) -> dict[str, Any]:
     }
 
 
-def _print(profile: Profile, layers: list[LayerTime], rates: Rates, state: dict[str, Any]) -> None:
+def _print(profile: Profile, layers: list[LayerTime], rates: Rates | None, state: dict[str, Any]) -> None:
     machine, engine = profile.machine, profile.engine
     print(
         f"{machine['processor']}, {machine['cores']} cores, {engine['name']} {engine['version']} "
@@ -188,7 +193,7 @@ def _print(profile: Profile, layers: list[LayerTime], rates: Rates, state: dict[
     print(f"\n{'stage':14s}" + "".join(f"{column:>9s}" for column in _COLUMNS))
     for stage, spread in profile.stages.items():
         print(f"{stage:14s}" + "".join(f"{getattr(spread, column):9.2f}" for column in _COLUMNS))
-    if not layers:
+    if not layers or rates is None:
         print(f"\nengine {engine['name']!r} tells no times of its layers")
         return
     print(f"\nrates, {rates.how}: {rates.gigabytes_per_s:.3g} GB/s, {rates.gigaoperations_per_s:.4g} Gop/s")

@@ -19,7 +19,7 @@ from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.torch import refuse_threads, resolve_device
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
-__all__ = ["PRECISIONS", "TorchFusedEngine", "status"]
+__all__ = ["PRECISIONS", "TorchFusedEngine", "dtype_of", "status"]
 
 NAME: Final = "torch-fused"
 PRECISIONS: Final = ("auto", "fp32", "fp16", "bf16")
@@ -42,6 +42,13 @@ def _version() -> str | None:
         return f"torch {metadata.version('torch')}, triton {metadata.version('triton')}"
     except metadata.PackageNotFoundError:
         return None
+
+
+def dtype_of(precision: str) -> Any:
+    """The ``torch.dtype`` of ``fp32``, ``fp16`` or ``bf16``."""
+    import torch
+
+    return getattr(torch, _DTYPES[precision])
 
 
 class TorchFusedEngine:
@@ -80,7 +87,7 @@ class TorchFusedEngine:
             self._net: Any = FusedNet(
                 build_plan(package),
                 device=where,
-                dtype=getattr(torch, _DTYPES[runs]),
+                dtype=dtype_of(runs),
                 backend="triton" if on_gpu else "torch",
             )
         except PlanError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a network with their times, from the runtime's own profiling, and what each cannot do without."""
+"""The layers of a network with their times, as the runtime tells them, and what each cannot do without."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pitviper.sdk.engines.checks import network_file
 from pitviper.sdk.engines.onnxruntime import cpu_session
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.profile import benchmark_frame
+from pitviper.sdk.profiling.launches import launch_runs
 from pitviper.sdk.stream_stats import Spread
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROFILED", "LayerTime", "layer_times"]
 
-PROFILED: Final = ("onnxruntime", "openvino")
+PROFILED: Final = ("onnxruntime", "openvino", "torch-fused")
 """Engines whose runtime tells the time of its layers."""
 _WARM_UP: Final = 3
 _ITEMSIZE: Final = {
@@ -86,7 +87,7 @@ def layer_times(
     frame = standardise(benchmark_frame(shape), stride=package.manifest.stride)[None, None]
     runs = _RUNNERS.get(info.name)
     if runs is None:
-        raise InputError(f"engine {info.name!r} tells no times of its layers; {' and '.join(PROFILED)} do")
+        raise InputError(f"engine {info.name!r} tells no times of its layers; {', '.join(PROFILED)} do")
     return _summed(runs(package, info, frame, rounds))
 
 
@@ -173,7 +174,21 @@ def _openvino_runs(
     return runs[_WARM_UP:]
 
 
-_RUNNERS: Final = {"onnxruntime": _onnxruntime_runs, "openvino": _openvino_runs}
+def _fused_runs(
+    package: Package, info: EngineInfo, frame: NDArray[np.float32], rounds: int
+) -> list[list[_Event]]:
+    launches = launch_runs(package, info, frame, _WARM_UP + rounds)
+    return [
+        [_Event(each.name, "conv_block", each.kernel, each.ms[run], each.cost) for each in launches]
+        for run in range(_WARM_UP, _WARM_UP + rounds)
+    ]
+
+
+_RUNNERS: Final = {
+    "onnxruntime": _onnxruntime_runs,
+    "openvino": _openvino_runs,
+    "torch-fused": _fused_runs,
+}
 
 
 def _cost(kind: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Cost:

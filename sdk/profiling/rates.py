@@ -11,12 +11,17 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["Rates", "measure_rates"]
+from pitviper.sdk.profiling.timers import Timer, timed, timer_for
+
+__all__ = ["Rates", "measure_rates", "torch_rates"]
 
 _COPY_BYTES: Final = 128 * 2**20
 """Of both arrays together, beyond the last cache of most processors of this field."""
 _SIDE: Final = 1024
 _TRIES: Final = 5
+_DEVICE_BYTES: Final = 256 * 2**20
+"""Some times the cache of the largest GPU, and in the memory of the smallest board."""
+_DEVICE_SIDE: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -33,19 +38,30 @@ class Rates:
 
 
 def measure_rates(
-    threads: int | None = None, *, precision: str = "fp32", engine: str = "onnxruntime"
+    threads: int | None = None,
+    *,
+    precision: str = "fp32",
+    engine: str = "onnxruntime",
+    device: str = "cpu",
 ) -> Rates:
     """The best of five tries of each probe; takes about half a second.
 
     Memory: a copy between two arrays of 64 MiB, a part for each thread; a read and a write each count once.
     Arithmetic: a product of two 1024 x 1024 matrices in OpenVINO in the engine's precision where that is the engine,
-    and else in NumPy in float32, whose library chooses its threads itself.
+    and else in NumPy in float32, whose library chooses its threads itself. On a CUDA device, which torch has to see,
+    both by torch with CUDA events around them, with 256 MiB and 4096 x 4096 matrices in the engine's precision.
 
     Args:
         threads: Threads of the copy and of OpenVINO; None: 1 and its own choice.
         precision: Of the matrix product, where OpenVINO runs it: ``fp32`` or ``bf16``.
         engine: Whose layers the rates are for.
+        device: Where it runs: ``cpu``, or ``cuda:N``.
     """
+    if device.startswith("cuda"):
+        import torch
+
+        where = torch.device(device)
+        return torch_rates(where, precision, timer_for(where))
     memory = _bandwidth(threads or 1)
     if engine == "openvino" and precision in ("fp32", "bf16"):
         arithmetic, told = _openvino_rate(threads, precision), f"OpenVINO in {precision}"
@@ -53,6 +69,31 @@ def measure_rates(
         arithmetic, told = _numpy_rate(), "NumPy in float32"
     how = f"measured: copy of 64 MiB in {threads or 1} thread(s); product of 1024x1024 matrices by {told}"
     return Rates(memory, arithmetic, how)
+
+
+def torch_rates(
+    device: Any, precision: str, timer: Timer, *, copy_bytes: int = _DEVICE_BYTES, side: int = _DEVICE_SIDE
+) -> Rates:
+    """The same of a device of torch.
+
+    Args:
+        device: Where.
+        precision: Of the matrix product: ``fp32``, ``fp16`` or ``bf16``.
+        timer: Of that device.
+        copy_bytes: Of each of the two tensors.
+        side: Of the matrices.
+    """
+    import torch
+
+    from pitviper.sdk.engines.torch_fused import dtype_of
+
+    one, two = (torch.ones(copy_bytes // 4, device=device) for _ in range(2))
+    left, right = (torch.full((side, side), 0.5, device=device, dtype=dtype_of(precision)) for _ in range(2))
+    copies = timed(timer, [lambda: two.copy_(one)] * _TRIES)
+    products = timed(timer, [lambda: left @ right] * _TRIES)
+    product = f"product of {side}x{side} matrices by torch in {precision}"
+    how = f"measured on {device}: copy of {copy_bytes >> 20} MiB; {product}"
+    return Rates(2 * copy_bytes / min(copies) / 1e6, 2 * side**3 / min(products) / 1e6, how)
 
 
 def _bandwidth(threads: int) -> float:
