@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from contextlib import suppress
@@ -30,6 +31,7 @@ _ENCODERS = ("libx264", "libopenh264", "mpeg4")
 _SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 _DEFAULT_FPS = 25.0
 _TRAIL_S = 2.0
+_MOST_FILES = 16
 # First libavformat (FFmpeg 7.1) that writes fragments and turns them into an ordinary MP4 at the end.
 _HYBRID = (61, 7, 100)
 
@@ -40,10 +42,18 @@ class AnnotatedVideo:
     MP4 files are written in fragments of two seconds and made an ordinary MP4 on `close`: a file that meets a full
     disk ends with its last whole fragment, and one that is never closed plays up to it.
 
+    A video has one size. When the frames change theirs, the file is finished and a new one begun beside it:
+    ``NAME-2.mp4``, ``NAME-3.mp4`` and so on, with the next number of which there is no file. Up to 16 files are made
+    like that; the change after them is an error, because frames of ever new sizes are no video.
+
     Args:
         path: File to make: .mp4, .mkv, .mov or .avi.
         fps: Frames per second to play at; None plays at 25. Dropped frames leave no gap.
         scale: Whole factor of enlargement; None enlarges frames narrower than 640 pixels.
+
+    Attributes:
+        paths: The files, in the order in which they were begun.
+        encoder: Name of the encoder, empty before the first frame.
 
     Raises:
         SinkError: The file cannot be made, or its suffix is not one of these.
@@ -53,6 +63,8 @@ class AnnotatedVideo:
         self, path: str | os.PathLike[str], *, fps: float | None = None, scale: int | None = None
     ) -> None:
         self._path = Path(path)
+        self._first = self._path
+        self.paths = [self._path]
         if self._path.suffix.lower() not in _SUFFIXES:
             raise SinkError(f"{self._path}: a video needs one of the suffixes {', '.join(_SUFFIXES)}")
         self._fps = Fraction(fps or _DEFAULT_FPS).limit_denominator(1001)
@@ -60,7 +72,7 @@ class AnnotatedVideo:
             raise SinkError(f"{self._path}: fps must be above 0, got {fps}")
         self._scale = scale
         self._tone = ToneMap()
-        self._trails = Trails(frames=max(2, round(_TRAIL_S * float(self._fps))))
+        self._trails = self._new_trails()
         self._container: Any = None
         self._stream: Any = None
         self._count = 0
@@ -73,18 +85,50 @@ class AnnotatedVideo:
         except OSError as error:
             raise sink_error(self._path, error) from error
 
+    def _new_trails(self) -> Trails:
+        return Trails(frames=max(2, round(_TRAIL_S * float(self._fps))))
+
+    def _begin_next(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """Finish this file and go on in another: the size of the frames has changed."""
+        change = f"frame {index} is {new[1]}x{new[0]} and the video is {old[1]}x{old[0]}"
+        if len(self.paths) >= _MOST_FILES:
+            raise SinkError(
+                f"{self._path}: {change}, for the {_MOST_FILES}th time; write frames of ever new sizes to --masks or "
+                "--json"
+            )
+        # Closed for good if the old file cannot be finished or the new one not be made.
+        self._closed = True
+        self._finish()
+        self._path = self._next_path()
+        self._closed = False
+        self.paths.append(self._path)
+        self._count = 0
+        # Positions of the old size mean nothing in the new one.
+        self._trails = self._new_trails()
+        _LOG.warning("%s; going on in %s", change, self._path)
+
+    def _next_path(self) -> Path:
+        """The next name that is free, taken: no file that anybody may want is replaced."""
+        for number in itertools.count(2):
+            path = self._first.with_stem(f"{self._first.stem}-{number}")
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise sink_error(path, error) from error
+            return path
+        raise AssertionError("unreachable")
+
     def write(self, frame: Frame, detections: Detections) -> None:
-        """Draw and encode one frame. All frames must have the size of the first."""
+        """Draw and encode one frame."""
         import av
 
         if self._closed:
             raise SinkError(f"{self._path}: already closed; open a new sink")
         shape = (int(frame.image.shape[0]), int(frame.image.shape[1]))
-        if self._size not in (None, shape):
-            raise SinkError(
-                f"{self._path}: frame {frame.index} is {shape[1]}x{shape[0]} and the video is "
-                f"{self._size[1]}x{self._size[0]}; write frames of several sizes to --masks or --json"
-            )
+        if self._size is not None and self._size != shape:
+            self._begin_next(frame.index, self._size, shape)
         self._size = shape
         picture = annotate(frame, detections, tone=self._tone, scale=self._scale, trails=self._trails)
         picture = _even(picture)
@@ -140,11 +184,14 @@ class AnnotatedVideo:
 
     def close(self) -> None:
         """Encode what the encoder holds back and finish the file. A video without frames is removed."""
-        import av
-
         if self._closed:
             return
         self._closed = True
+        self._finish()
+
+    def _finish(self) -> None:
+        import av
+
         container, stream = self._container, self._stream
         self._container = self._stream = None
         if container is None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,11 +73,52 @@ def test_mpeg4_where_there_is_no_h264(
     assert frames_of(tmp_path / "out.mp4") == 1
 
 
-def test_size_must_not_change(tmp_path: Path, shot: Callable[..., Any]) -> None:
-    sink = AnnotatedVideo(tmp_path / "out.mp4")
+def test_frames_of_another_size_go_into_a_new_file(
+    tmp_path: Path, shot: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "out-2.mp4").write_text("not mine")
+    sink = AnnotatedVideo(tmp_path / "out.mp4", scale=1)
+    shapes = [(60, 80)] * 3 + [(48, 64)] * 2 + [(60, 80)] * 4
+    for index, shape in enumerate(shapes):
+        sink.write(*shot(index, {(5, 5): 3}, shape=shape))
+    sink.close()
+    names = ["out.mp4", "out-3.mp4", "out-4.mp4"]
+    assert sink.paths == [tmp_path / name for name in names]
+    assert (tmp_path / "out-2.mp4").read_text() == "not mine", "a file that was there is left alone"
+    assert [frames_of(path) for path in sink.paths] == [3, 2, 4]
+    widths = []
+    for path in sink.paths:
+        with av.open(str(path)) as container:
+            widths.append(container.streams.video[0].width)
+    assert widths == [80, 64, 80]
+    assert "frame 3 is 64x48 and the video is 80x60; going on in" in caplog.text
+
+
+def test_frames_of_ever_new_sizes_are_no_video(tmp_path: Path, shot: Callable[..., Any]) -> None:
+    sink = AnnotatedVideo(tmp_path / "out.mp4", scale=1)
+    for index in range(16):
+        sink.write(*shot(index, {}, shape=(60 + index, 80)))
+    with pytest.raises(sdk.SinkError, match="frame 16 is 80x76 and the video is 80x75, for the 16th time"):
+        sink.write(*shot(16, {}, shape=(76, 80)))
+    sink.close()
+    assert [frames_of(path) for path in sink.paths] == [1] * 16
+
+
+def test_a_folder_that_is_full_in_mid_stream_keeps_what_was_written(
+    tmp_path: Path, shot: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = AnnotatedVideo(tmp_path / "out.mp4", scale=1)
     sink.write(*shot(0, {}))
-    with pytest.raises(sdk.SinkError, match="frame 1 is 40x50 and the video is 80x60"):
-        sink.write(*shot(1, {}, shape=(50, 40)))
+    real = os.open
+
+    def no_inodes(path: Any, flags: int, mode: int = 0o777, **others: Any) -> int:
+        if str(path).endswith("out-2.mp4"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, flags, mode, **others)
+
+    monkeypatch.setattr(os, "open", no_inodes)
+    with pytest.raises(sdk.SinkError, match=r"out-2\.mp4: cannot be written \(No space"):
+        sink.write(*shot(1, {}, shape=(48, 64)))
     sink.close()
     assert frames_of(tmp_path / "out.mp4") == 1
 
