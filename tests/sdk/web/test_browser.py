@@ -15,6 +15,7 @@ import pytest
 
 for _module in ("starlette", "uvicorn"):
     pytest.importorskip(_module, reason="the extra web is not installed")
+# It comes without a browser; the system's is used.
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if _CHROMIUM is None:
@@ -23,7 +24,7 @@ if _CHROMIUM is None:
 from playwright.sync_api import Page, sync_playwright  # noqa: E402 - only where it is there
 
 ARGUMENTS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync")  # fmt: skip
+             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")  # fmt: skip
 LIMIT_MS = 120_000
 
 
@@ -40,7 +41,9 @@ def server(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         sandbox = () if os.getuid() else ("--no-sandbox",)  # Chromium has no sandbox for root
-        made = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*ARGUMENTS, *sandbox])
+        made = playwright.chromium.launch(
+            executable_path=_CHROMIUM, args=[*ARGUMENTS, *sandbox], timeout=LIMIT_MS
+        )
         yield made
         made.close()
 
@@ -95,12 +98,12 @@ def test_the_slider_changes_the_count(page: Page) -> None:
     slide(0.01)
     until(page, "Number(document.getElementById('count').textContent) > 0")
     slide(0.99)
+    page.wait_for_selector("#events li:has-text('Threshold 0.99.')")
     until(
         page,
         "[...document.querySelectorAll('#rows td:nth-child(4)')].every(cell => Number(cell.textContent) >= 0.99)",
     )
     assert page.text_content("#threshold-value") == "0.99"
-    assert "Threshold 0.99." in (page.text_content("#events") or "")
     slide(0.5)
     page.wait_for_selector("#events li:has-text('Threshold 0.5.')")
 
