@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The companion of a run that learns from points: labels that evolve, and weights of clusters where there are any."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pitviper.core.models import DetectorNetwork
+from pitviper.train.data.store import StoredFrame
+from pitviper.train.evolution.phases import Phases
+from pitviper.train.evolution.pools import LabelPools, Predict
+from pitviper.train.evolution.reweighting import Reweighting
+from pitviper.train.loop import TrainingRun
+from pitviper.train.validate import predict_standardised
+
+
+class Course:
+    """Labels, phases and weights of a run, as ``loop.Companion``.
+
+    Args:
+        pools: Labels of the frames that are trained.
+        phases: When they change.
+        facts: What labels and clusters depend on beside the settings.
+        start_loss: Update only after an epoch whose mean loss was below it.
+        reweighting: Weights of clusters of the frames.
+    """
+
+    def __init__(
+        self,
+        pools: LabelPools,
+        phases: Phases,
+        *,
+        facts: dict[str, Any],
+        start_loss: float = float("inf"),
+        reweighting: Reweighting | None = None,
+    ) -> None:
+        self.pools = pools
+        self.phases = phases
+        self.facts = facts
+        self.start_loss = start_loss
+        self.reweighting = reweighting
+
+    def frames(self, run: TrainingRun) -> Sequence[StoredFrame]:
+        """The selected frames; where an epoch begins and it is due, after an update of labels and mining.
+
+        Labels follow the averaged teacher. A run that goes on inside an epoch has the labels of its checkpoint.
+        """
+        if run.step == 0 and self.phases.updates(run.epoch) and self._has_begun(run):
+            with averaged_teacher(run) as predict:
+                self.pools.update(predict)
+                admitted = 0
+                if self.phases.mines(run.epoch):
+                    allowed = self.phases.allowed_misses(run.epoch)
+                    admitted = self.pools.mine(predict, allowed_misses=allowed)
+            numbers = self.pools.describe()
+            print(
+                f"  labels updated, {admitted} frames admitted: {numbers['selected']:.0f} are trained with, "
+                f"{numbers['waiting']:.0f} wait",
+                file=sys.stderr,
+                flush=True,
+            )
+        return self.pools.training_frames()
+
+    def extra(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """``weights`` of the samples, where clusters have any."""
+        return {"weights": self.reweighting.weights(names)} if self.reweighting else {}
+
+    def after_epoch(self, run: TrainingRun) -> dict[str, float]:
+        """Upper steps where an interval ends; the state of the pools and the weights, for the history."""
+        numbers = self.pools.describe()
+        if self.reweighting:
+            numbers |= self.reweighting.after_epoch(
+                run, due=self.phases.is_interval(run.epoch), pools=self.pools
+            )
+        return numbers
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Labels, cluster parameters and their optimiser."""
+        state = {f"pools.{key}": value for key, value in self.pools.state_dict().items()}
+        if self.reweighting:
+            state |= {f"clusters.{k}": v for k, v in self.reweighting.parameters.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.pools.load_state_dict(_below(state, "pools."))
+        if self.reweighting:
+            self.reweighting.parameters.load_state_dict(_below(state, "clusters."))
+
+    def _has_begun(self, run: TrainingRun) -> bool:
+        return bool(run.history) and run.history[-1]["loss"] < self.start_loss
+
+
+@contextmanager
+def averaged_teacher(run: TrainingRun) -> Iterator[Predict]:
+    """The averaged teacher of a run as a function from frames to probabilities; its mode comes back."""
+    task = run.average.module
+    training = task.training
+    task.eval()
+    network = teacher_of(task)
+    network.eval()
+
+    def predict(image: NDArray[Any]) -> NDArray[np.float32]:
+        return predict_standardised(network, image)
+
+    try:
+        yield predict
+    finally:
+        task.train(training)
+
+
+def teacher_of(task: nn.Module) -> DetectorNetwork:
+    """The main branch of a task that has one, else its network."""
+    main = getattr(task, "main_branch", None)
+    network = task.network if main is None else main()
+    assert isinstance(network, DetectorNetwork)
+    return network
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}

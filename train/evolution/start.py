@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings and train splits to the companion of a run that learns from points."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pitviper.core.datasets import Dataset
+from pitviper.train.data.store import StoredFrame
+from pitviper.train.evolution.course import Course
+from pitviper.train.evolution.phases import Phases
+from pitviper.train.evolution.pools import LabelPools, PoolRule
+from pitviper.train.evolution.reweighting import Reweighting
+from pitviper.train.evolution.update import UpdateRule
+from pitviper.train.point_config import LESPSConfig, PointConfig, SemanticPriorsConfig
+from pitviper.train.points.initial import easy_mask
+from pitviper.train.points.source import PointFrame, load_point_frames, points_sha256
+
+DESCRIPTORS = "descriptors.json"
+"""Cache of image descriptors in a run folder."""
+
+
+def start_course(
+    config: PointConfig, train_sets: Sequence[Dataset], folder: Path, *, processes: int
+) -> Course:
+    """Read frames and points, group the frames where the recipe weighs them, and make the first labels.
+
+    Args:
+        config: Settings.
+        train_sets: Train splits; no other split is read.
+        folder: Run folder, where descriptors are kept.
+        processes: Of the run.
+
+    Raises:
+        DatasetError: As in ``load_point_frames``.
+        ValueError: No frame to begin with, more clusters than frames, or more than one process: labels and weights of
+            clusters would drift apart.
+        ImportError: Clusters without scikit-image or scikit-learn.
+    """
+    if processes > 1:
+        raise ValueError(
+            f"{config.recipe} runs in one process, got {processes}: labels that evolve are not kept alike in several; "
+            "pass --devices 1"
+        )
+    frames = load_point_frames(train_sets, config.points, polarity=config.polarity, seed=config.seed)
+    facts: dict[str, Any] = {"points": _describe(config, frames)}
+    reweighting = None
+    if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
+        frames, upper = split_frames(frames, share=config.upper_share, seed=config.seed)
+        clusters, about = group_frames(frames, config, folder)
+        reweighting = Reweighting(config, clusters, [_first_label(each) for each in upper])
+        facts["clusters"] = about | {"upper_frames": len(upper)}
+    pools = LabelPools(frames, _rule(config))
+    phases = Phases(config.epochs, config.start, config.mine_until, config.interval)
+    start_loss = config.start_loss if isinstance(config, LESPSConfig) else float("inf")
+    _say(facts, pools)
+    return Course(pools, phases, facts=facts, start_loss=start_loss, reweighting=reweighting)
+
+
+def split_frames(
+    frames: Sequence[PointFrame], *, share: float, seed: int
+) -> tuple[list[PointFrame], list[PointFrame]]:
+    """Frames of the lower and of the upper level: a seeded draw of this share of each data set, at least one of it.
+
+    A frame that is there twice is in one of them.
+
+    Raises:
+        ValueError: A data set of one frame leaves none to train with.
+    """
+    by_set: dict[str, list[str]] = {}
+    for name in dict.fromkeys(each.frame.name for each in frames):
+        by_set.setdefault(name.partition("/")[0], []).append(name)
+    rng = np.random.default_rng(seed)
+    drawn: set[str] = set()
+    for names in by_set.values():
+        count = max(1, round(share * len(names)))
+        drawn.update(names[int(index)] for index in rng.permutation(len(names))[:count])
+    lower = [each for each in frames if each.frame.name not in drawn]
+    if not lower:
+        raise ValueError(
+            f"{len(drawn)} frames are too few for both levels; label more, or pass --bilevel none"
+        )
+    upper = {each.frame.name: each for each in frames if each.frame.name in drawn}
+    return lower, list(upper.values())
+
+
+def group_frames(
+    frames: Sequence[PointFrame], config: SemanticPriorsConfig, folder: Path
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Cluster of each frame by its name, and what is said of the clusters in a summary.
+
+    Raises:
+        ValueError: More clusters than different frames.
+        ImportError: scikit-image or scikit-learn is missing.
+    """
+    from pitviper.train.clusters.descriptors import descriptor_table
+    from pitviper.train.clusters.grouping import default_clusters, fit_clusters
+
+    different = list({each.frame.name: each for each in frames}.values())
+    names, table = descriptor_table([each.sample for each in different], folder / DESCRIPTORS)
+    wanted = config.clusters or default_clusters(len(different))
+    found = fit_clusters(names, table, clusters=wanted, features=config.features)
+    clusters = {each.frame.name: int(label) for each, label in zip(different, found.labels, strict=True)}
+    about = {
+        "clusters": len(found),
+        "frames": len(different),
+        "of_one_frame": int((found.sizes == 1).sum()),
+        "missing_descriptors": found.missing,
+        "descriptors": list(found.names),
+        "sha256": found.sha256(),
+    }
+    return clusters, about
+
+
+def _rule(config: PointConfig) -> PoolRule:
+    lesps = isinstance(config, LESPSConfig)
+    update = UpdateRule(area_share=config.area_share, decay=config.decay, sequential=lesps)
+    if lesps:
+        update = replace(update, cap=float("inf"))
+    return PoolRule(
+        least_share=config.least_share, from_points=lesps, protect=config.protect, soft=lesps, update=update
+    )
+
+
+def _first_label(each: PointFrame) -> StoredFrame:
+    """The frame with the outlines that were found, and its other points as single pixels."""
+    mask = easy_mask(each.found, each.points, least_share=-1.0)
+    assert mask is not None
+    return replace(each.frame, mask=mask, targets=np.argwhere(mask).astype(np.int32))
+
+
+def _describe(config: PointConfig, frames: Sequence[PointFrame]) -> dict[str, Any]:
+    return {
+        "source": Path(config.points).name,
+        "frames": len(frames),
+        "points": sum(len(each.points) for each in frames),
+        "outlined": sum(int(each.found.accepted.sum()) for each in frames),
+        "sha256": points_sha256(frames),
+    }
+
+
+def _say(facts: dict[str, Any], pools: LabelPools) -> None:
+    points, numbers = facts["points"], pools.describe()
+    text = (
+        f"{points['points']} points ({points['source']}) in {points['frames']} frames; edges close around "
+        f"{points['outlined']}; {numbers['selected']:.0f} frames begin, {numbers['waiting']:.0f} wait"
+    )
+    if "clusters" in facts:
+        about = facts["clusters"]
+        text += (
+            f"; {about['clusters']} clusters, {about['of_one_frame']} of one frame; {about['upper_frames']} frames for "
+            f"the upper level"
+        )
+        if about["missing_descriptors"]:
+            text += f"; {about['missing_descriptors']} descriptors that a frame does not have became medians"
+    print(text, file=sys.stderr, flush=True)

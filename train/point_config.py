@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the recipes that learn from one point for each target, with the defaults of the papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pitviper.train.bilevel import HYPERGRADIENTS
+from pitviper.train.config import DetectorConfig
+
+APPLICATIONS = ("post", "sequential")
+BRANCH_STATISTICS = ("separate", "shared")
+REGIONS = ("all", "targets")
+
+
+@dataclass(frozen=True)
+class PointConfig(DetectorConfig):
+    """What every recipe that learns from points has.
+
+    Attributes:
+        points: "centroid" or "coarse", derived from the masks of the train split, which then serve for diagnosis only;
+            or a file or folder as in ``points.files.read_points``.
+        polarity: Targets are "bright", "dark" or "both"; see ``points.initial.initial_mask``.
+        least_share: Share of the points of a frame that edges must close around for it to be trained with at once.
+        start: Share of the run with first masks and easy frames alone.
+        mine_until: Share of the run up to which waiting frames are admitted.
+        interval: Share of the run between two updates of the labels.
+        protect: "points" stay target for ever, or the whole "initial" mask does.
+        decay: What a label keeps where the network sees no target.
+        area_share: Share of a frame at which a target is large to the update rule.
+        iou_weight: Weight of the soft IoU in the loss; the papers have none.
+    """
+
+    points: str = "centroid"
+    polarity: str = "bright"
+    least_share: float = 0.8
+    start: float = 0.2
+    mine_until: float = 0.8
+    interval: float = 1 / 80
+    protect: str = "points"
+    decay: float = 0.97
+    area_share: float = 0.0015
+    keep: float = 0.5
+    iou_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.synthetic:
+            raise ValueError(
+                f"{self.recipe} takes no --synthetic frames: their masks are exact, and points would throw "
+                "them away"
+            )
+        if not 0.0 < self.decay <= 1.0 or self.area_share <= 0.0 or self.iou_weight < 0.0:
+            raise ValueError(
+                "decay must be above 0 and at most 1, area_share above 0 and iou_weight at least 0, got "
+                f"{self.decay}, {self.area_share} and {self.iou_weight}"
+            )
+
+
+@dataclass(frozen=True)
+class PALConfig(PointConfig):
+    """Progressive active learning (Yu et al., ICCV 2025): labels evolve, frames are admitted, no foundation model."""
+
+    recipe: ClassVar[str] = "pal"
+
+
+@dataclass(frozen=True)
+class LESPSConfig(PointConfig):
+    """Label evolution with single point supervision (Ying et al., CVPR 2023), for comparison.
+
+    All frames from the start, labels that begin as points and are trained with as they are, no decay.
+
+    Attributes:
+        start_loss: Labels are updated once the mean loss of an epoch was below it.
+    """
+
+    recipe: ClassVar[str] = "lesps"
+
+    start: float = 0.0
+    start_loss: float = 10.0
+
+
+@dataclass(frozen=True)
+class SemanticPriorsConfig(PointConfig):
+    """Learning with Semantic Priors (arXiv 2605.14346): a teacher with SCAM, and the plain network as the student.
+
+    Attributes:
+        vfm: Foundation model, as in ``FDEPConfig``.
+        vfm_weights: Local file of its weights.
+        levels: Blocks whose outputs are averaged, rising; empty for all of them.
+        strength: s of SCAM; below 0 the default for the depth of the network, 0 leaves SCAM out.
+        application: SCAM after the whole encoder ("post") or stage by stage ("sequential").
+        zero_start: 1: the teacher starts as the student; 0: SCAM's last layer is drawn at random, as published.
+        gate_weight: Weight of the mean |gate| of SCAM.
+        distillation: Weight of the distillation term.
+        distillation_scale: Factor of that term; 16 is the square of its temperature, 1 as published.
+        distillation_region: Over "all" pixels, or those around "targets" of the label and the teacher.
+        student_weight: Weight of the student's own loss; 0 as published.
+        statistics: Of the batch norms: one set for each branch ("separate"), or one for both ("shared").
+        bilevel: How clusters of images get their weights: "unrolled", "gn" or "none".
+        bilevel_steps: Upper steps at each interval.
+        alpha_lr: Learning rate of the cluster parameters.
+        outer_lr: Rate of the student's plain gradient step on upper frames at each upper step; 0 leaves it out.
+        upper_share: Share of the train split that the upper level has to itself. The val split is left to choosing
+            and judging.
+        clusters: Number of them; 0 for one to five images or more, at most 32.
+        features: Descriptors that the clusters are made of.
+    """
+
+    recipe: ClassVar[str] = "semantic_priors"
+
+    interval: float = 1 / 60
+    keep: float = 1.0
+    vfm: str = ""
+    vfm_weights: str = ""
+    levels: tuple[int, ...] = ()
+    strength: float = -1.0
+    application: str = "post"
+    zero_start: int = 1
+    gate_weight: float = 0.005
+    distillation: float = 0.1
+    distillation_scale: float = 16.0
+    distillation_region: str = "all"
+    student_weight: float = 1.0
+    statistics: str = "separate"
+    bilevel: str = "unrolled"
+    bilevel_steps: int = 4
+    alpha_lr: float = 1e-2
+    outer_lr: float = 5e-4
+    upper_share: float = 1 / 6
+    clusters: int = 0
+    features: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = {
+            "application": APPLICATIONS,
+            "distillation_region": REGIONS,
+            "statistics": BRANCH_STATISTICS,
+            "bilevel": HYPERGRADIENTS,
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
+        if not 0.0 < self.upper_share < 1.0:
+            raise ValueError(
+                f"upper_share is a share of the frames above 0 and below 1, got {self.upper_share}"
+            )
+        weights = (self.gate_weight, self.distillation, self.distillation_scale, self.student_weight)
+        if min(*weights, self.outer_lr) < 0.0:
+            raise ValueError("weights of the loss and outer_lr must be at least 0")
+        if min(self.bilevel_steps, self.features) < 1 or self.clusters < 0:
+            raise ValueError("bilevel_steps and features must be at least 1, and clusters at least 0")
+
+
+POINT_RECIPES: dict[str, type[DetectorConfig]] = {
+    c.recipe: c for c in (PALConfig, LESPSConfig, SemanticPriorsConfig)
+}
+"""Settings of the recipes that learn from points, by the name of the recipe."""
