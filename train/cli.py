@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pitviper.train.hardware import Hardware
 
 _FAILURE, _INTERRUPTED = 1, 130
+_REPEATED = {
+    "data": ("FOLDER", "data set folder"),
+    "mine": ("PACKAGE", "model whose false alarms on target-free frames get crops"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,8 +137,9 @@ def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig])
     kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
     for entry in fields(config):
         option = "--" + entry.name.replace("_", "-")
-        if entry.name == "data":
-            parser.add_argument(option, action="append", metavar="FOLDER", help="data set folder; repeatable")
+        if entry.name in _REPEATED:
+            metavar, what = _REPEATED[entry.name]
+            parser.add_argument(option, action="append", metavar=metavar, help=f"{what}; repeatable")
         elif entry.name == "levels":
             parser.add_argument(option, type=_levels, metavar="N,N,...", help="default: four equally spaced")
         elif entry.type in kinds:

@@ -12,7 +12,7 @@ Config = TypeVar("Config", bound="TrainingConfig")
 
 OPTIMIZERS = ("adamw", "muon")
 STATISTICS = ("separate", "shared", "joint")
-_TUPLES: dict[str, type] = {"data": str, "crops": tuple, "levels": int}
+_TUPLES: dict[str, type] = {"data": str, "mine": str, "crops": tuple, "levels": int}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,10 @@ class DetectorConfig(TrainingConfig):
 
     Attributes:
         model: Name in ``core.models.list_models()``.
-        target_share: Probability that a crop is placed over a target, where the frame has one.
+        target_share: Probability that a crop is placed over a target, where the frame has one; in a frame without
+            targets over clutter, where ``mine`` found some.
+        mine: Weights packages of models. What they take for targets in target-free training frames is its clutter.
+        mine_threshold: Probability from which a pixel counts as such, in (0, 1).
         keep: Share of pixels that the hard-mined cross-entropy keeps.
         bce_weight: Weight of that term beside the soft IoU.
         init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
@@ -125,9 +128,16 @@ class DetectorConfig(TrainingConfig):
 
     model: str = "pit-s"
     target_share: float = 0.6
+    mine: tuple[str, ...] = ()
+    mine_threshold: float = 0.05
     keep: float = 0.1
     bce_weight: float = 1.0
     init: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.mine_threshold < 1.0:
+            raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def package_run(
             "commit": commit,
             "config": _settings(summary["config"]),
             "weights": _origin(summary, which),
-            **{key: summary[key] for key in ("vfm", "init", "average") if key in summary},
+            **{key: summary[key] for key in ("vfm", "init", "mine", "average") if key in summary},
         },
         data=tuple(summary["data"]),
         licence=licence,
@@ -132,4 +132,5 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     for key in ("vfm_weights", "init"):
         if kept.get(key):
             kept[key] = Path(kept[key]).name
+    kept["mine"] = [Path(each).name for each in kept.get("mine", ())]
     return kept

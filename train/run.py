@@ -17,8 +17,10 @@ from torch import nn
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
+from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
+from pitviper.train.data.mining import mine_clutter
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
 from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_vfm
 from pitviper.train.hardware import Hardware, launch
@@ -102,10 +104,15 @@ def _train(
     train_sets, val_sets = open_splits(config.data)
     frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
     held_out = {d.name: load_frames([d]) for d in val_sets}
+    facts = dict(facts or {})
+    if config.mine:
+        packages = [read_package(path) for path in config.mine]
+        frames = mine_clutter(frames, [load_model(p) for p in packages], threshold=config.mine_threshold)
+        facts["mine"] = [{"weights": p.path.name, **file_record(p.read(WEIGHTS))} for p in packages]
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.init:
-        facts = {**(facts or {}), "init": start_from(Path(config.init), network)}
+        facts["init"] = start_from(Path(config.init), network)
     run = loop.start(
         fabric,
         make_task(network),
@@ -287,8 +294,11 @@ def _say_data(
 ) -> None:
     """What is trained on, with what a newcomer may not expect of the own data."""
     with_targets = sum(len(frame.targets) > 0 for frame in frames)
+    with_clutter = sum(len(frame.clutter) > 0 for frame in frames)
     _say(
-        f"{len(frames)} training frames, {with_targets} with targets; validation: "
+        f"{len(frames)} training frames, {with_targets} with targets"
+        + (f", {with_clutter} with mined clutter" if with_clutter else "")
+        + "; validation: "
         + (", ".join(f"{name} ({len(each)} frames)" for name, each in held_out.items()) or "none")
     )
     if not with_targets:

@@ -86,7 +86,14 @@ STORED = {
 def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
     config = stored_config({"config": STORED, "history": []})
     assert type(config) is SupervisedConfig
-    later = {"init": "", "optimizer": "adamw", "accumulate": 1, "checkpoint_every": 0}
+    later = {
+        "init": "",
+        "optimizer": "adamw",
+        "accumulate": 1,
+        "checkpoint_every": 0,
+        "mine": [],
+        "mine_threshold": 0.05,
+    }
     assert json.loads(json.dumps(config.to_dict())) == STORED | later
 
 

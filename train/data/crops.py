@@ -26,7 +26,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         frames: Frames to crop from; a side shorter than the crop is extended by reflection, mask and all.
         size: S, side of the crop in pixels.
-        target_share: Probability that a crop of a frame with targets is placed over one of them.
+        target_share: Probability that a crop of a frame with targets is placed over one of them, and that of a frame
+            without over its clutter, where some was mined.
         augmentation: Geometry and sensor effects.
         seed: Seed of the run.
     """
@@ -62,8 +63,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def _corner(self, frame: StoredFrame, rng: np.random.Generator) -> tuple[int, int]:
         room = [max(side - self.size, 0) for side in frame.image.shape]
         corner = [int(rng.integers(r + 1)) for r in room]
-        if len(frame.targets) and rng.random() < self.target_share:
-            pixel = frame.targets[rng.integers(len(frame.targets))]
+        places = frame.targets if len(frame.targets) else frame.clutter
+        if len(places) and rng.random() < self.target_share:
+            pixel = places[rng.integers(len(places))]
             corner = [
                 int(np.clip(p - rng.integers(self.size), 0, r)) for p, r in zip(pixel, room, strict=True)
             ]

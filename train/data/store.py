@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,14 @@ class StoredFrame:
             residual, far below its noise.
         mask: bool [H, W], or a soft label of floats in [0, 1].
         targets: int32 [N, 2], (row, column) of every target pixel.
+        clutter: int32 [M, 2], (row, column) of what a model took for targets where there is none (``mining.py``).
     """
 
     name: str
     image: NDArray[np.float16]
     mask: NDArray[Any]
     targets: NDArray[np.int32]
+    clutter: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
 
 
 def load_frames(datasets: Iterable[Dataset], *, normalise: Normalise = standardise) -> list[StoredFrame]:
