@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
