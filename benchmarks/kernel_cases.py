@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations that `kernels.py` measures: inputs, our call, what PyTorch does instead, and the definition."""
+"""The operations on tensors that `kernels.py` measures: inputs, our call, PyTorch's instead, and the definition."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class Case:
         ours: Our operation on inputs and a backend's name.
         eager: The same with PyTorch's own operators, as one would write it.
         cost: From batch, rows and columns.
+        compiled: Runs in CUDA C++, and on the CPU in its host body, rather than by the registry's backends.
+        prepare: Turns the inputs by `shapes` into what the calls are given.
+        exact: The definition, where that is not `eager` in float64.
+        decode: From what `ours` gives to what is compared; not part of the measured call.
+        compiles: Whether torch.compile and TensorRT can take `eager`.
     """
 
     name: str
@@ -43,6 +48,11 @@ class Case:
     ours: Callable[[Tensors, str], Results]
     eager: Call
     cost: Callable[[int, int, int], Cost]
+    compiled: bool = False
+    prepare: Callable[[Tensors], Tensors] = dict
+    exact: Call | None = None
+    decode: Callable[[Results], Results] = tuple
+    compiles: bool = True
 
     def inputs(self, batch: int, rows: int, columns: int, *, device: str, dtype: torch.dtype) -> Tensors:
         """Seeded normal numbers; maps with channels last in memory, as the network has them."""
@@ -50,15 +60,21 @@ class Case:
         made = {}
         for name, shape in self.shapes(batch, rows, columns).items():
             values = torch.randn(shape, generator=random)
-            if name == "weight":
+            if name.startswith("weight"):
                 values = values / (shape[1] * shape[2] * shape[3]) ** 0.5
-            kind = torch.float32 if name == "bias" else dtype
+            kind = torch.float32 if name.startswith("bias") else dtype
             layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
             made[name] = values.to(device=device, dtype=kind, memory_format=layout)
-        return made
+        return self.prepare(made)
+
+    def excess(self, tensors: Tensors, backend: str, dtype: torch.dtype) -> float:
+        """`worst_excess` of our operation on a backend, in ``dtype``."""
+        return worst_excess(self.decode(self.ours(tensors, backend)), self.reference(tensors), dtype)
 
     def reference(self, tensors: Tensors) -> Results:
-        """What PyTorch's operators give in float64 for these very inputs."""
+        """The definition's result for these very inputs: what PyTorch's operators give in float64, if not `exact`."""
+        if self.exact is not None:
+            return self.exact(tensors)
         return self.eager({name: tensor.double() for name, tensor in tensors.items()})
 
 
@@ -71,6 +87,10 @@ def worst_excess(found: Results, expected: Results, dtype: torch.dtype) -> float
     step, sums = torch.finfo(dtype).eps, 64 * torch.finfo(torch.float32).eps
     worst = -float("inf")
     for each, wanted in zip(found, expected, strict=True):
+        if each.shape != wanted.shape:
+            return float("inf")
+        if not wanted.numel():
+            continue
         allowed = 2 * step * wanted.abs().clamp(min=1) + sums * wanted.abs().max().clamp(min=1)
         excess = (each.double() - wanted.double()).abs() - allowed.double()
         worst = max(worst, float("inf") if bool(excess.isnan().any()) else float(excess.max()))
@@ -163,7 +183,7 @@ def _named(backend: str) -> Any:
     return backend
 
 
-CASES = (
+TENSOR_CASES = (
     Case(
         "affine_modulate, by channel",
         "affine_modulate",

@@ -47,7 +47,7 @@ def _one_model(package: Package) -> dict[str, Any]:
         expected = reference.detect(frame).score_map
         ways: dict[str, Way] = {}
         for status in engines():
-            if status.name not in ("cuda", "torch"):
+            if status.name not in ("cuda", "torch", "torch-fused"):
                 continue
             try:
                 detector = stack.enter_context(Detector(package, engine=status.name, device="cuda"))
@@ -91,7 +91,7 @@ def compiled_frame(package: Package, device: str, threshold: float, *, compiling
     def run(frame: NDArray[np.uint16]) -> NDArray[np.float32]:
         with torch.inference_mode():
             counts = torch.from_numpy(frame.view(np.int16)).to(device, non_blocking=True)
-            found = call(counts)[0, 0, : frame.shape[0], : frame.shape[1]].cpu().numpy()
+            found = call(counts[None])[0, 0, : frame.shape[0], : frame.shape[1]].cpu().numpy()
         extract_targets(np.ascontiguousarray(found), frame, threshold)
         return np.asarray(found, np.float32)
 
@@ -99,15 +99,18 @@ def compiled_frame(package: Package, device: str, threshold: float, *, compiling
 
 
 def standardised(counts: Tensor, stride: int) -> Tensor:
-    """`standardise` of one uint16 frame, given as the int16 of the same bits, in float32: [1, 1, Hp, Wp]."""
-    frame = torch.bitwise_and(counts.int(), 0xFFFF).float()[None, None]
-    centred = frame - frame.mean()
-    centred = centred - centred.mean()
+    """`standardise` of uint16 frames [B, H, W], given as the int16 of the same bits, in float32: [B, 1, Hp, Wp]."""
+    frame = torch.bitwise_and(counts.int(), 0xFFFF).float()[:, None]
+    each = {"dim": (2, 3), "keepdim": True}
+    centred = frame - frame.mean(**each)
+    centred = centred - centred.mean(**each)
     half = BOX // 2
     local = F.avg_pool2d(F.pad(centred, (half,) * 4, mode="reflect"), BOX, 1)
     residual = centred - local
-    scale = RESIDUAL_WEIGHT * residual.std(correction=0) + DEVIATION_WEIGHT * centred.std(correction=0)
-    height, width = counts.shape
+    scale = RESIDUAL_WEIGHT * residual.std(correction=0, **each) + DEVIATION_WEIGHT * centred.std(
+        correction=0, **each
+    )
+    height, width = counts.shape[1:]
     return F.pad(centred / scale, (0, -width % stride, 0, -height % stride), mode="reflect")
 
 

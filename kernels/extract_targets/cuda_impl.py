@@ -121,7 +121,46 @@ def extract_targets_phases(
     """
     if frames is not None:
         checks.require_adjacent(frames, "frames")
-    given = _input(map, shape, logits=logits) | {
+    if isinstance(map, np.ndarray):
+        checks.require_adjacent(map, "map")
+    given = arguments(
+        map, frames, threshold, shape=shape, logits=logits, max_targets=max_targets, statistics=statistics
+    )
+    module = native.load()
+    needed, each = module.extract_targets_phases_bytes(given)
+    output = memory.aligned_empty((given["shape"][0], each), np.uint8)
+    workspace = memory.aligned_empty((0 if on_gpu else needed,), np.uint8)
+    places = {
+        "output": output.ctypes.data,
+        "workspace": workspace.ctypes.data,
+        "workspace_bytes": workspace.nbytes,
+    }
+    module.extract_targets_phases(given | places, on_gpu)
+    return batch_of(output)
+
+
+def batch_of(output: npt.NDArray[np.uint8]) -> Batch:
+    """The bytes [B, n] that the kernels wrote."""
+    headers = output[:, : HEADER.itemsize].copy().view(HEADER)[:, 0]
+    records = output[:, HEADER.itemsize :].copy().view(RECORD)
+    return Batch(headers, records)
+
+
+def arguments(
+    map: npt.NDArray[Any] | Sequence[HeadSource],
+    frames: npt.NDArray[Any] | None,
+    threshold: float,
+    *,
+    shape: tuple[int, int] | None = None,
+    logits: bool = False,
+    max_targets: int = 256,
+    statistics: npt.NDArray[Any] | None = None,
+) -> dict[str, Any]:
+    """``ExtractTargetsArgs`` by the names of ``csrc/frame_bindings.cpp``, without output and workspace.
+
+    The arguments are those of `extract_targets_phases`.
+    """
+    return _input(map, shape, logits=logits) | {
         "threshold": threshold,
         "capacity": max_targets,
         "frames": 0 if frames is None else frames.ctypes.data,
@@ -133,26 +172,12 @@ def extract_targets_phases(
         "workspace": 0,
         "workspace_bytes": 0,
     }
-    module = native.load()
-    needed, each = module.extract_targets_phases_bytes(given)
-    output = memory.aligned_empty((given["shape"][0], each), np.uint8)
-    workspace = memory.aligned_empty((0 if on_gpu else needed,), np.uint8)
-    places = {
-        "output": output.ctypes.data,
-        "workspace": workspace.ctypes.data,
-        "workspace_bytes": workspace.nbytes,
-    }
-    module.extract_targets_phases(given | places, on_gpu)
-    headers = output[:, : HEADER.itemsize].copy().view(HEADER)[:, 0]
-    records = output[:, HEADER.itemsize :].copy().view(RECORD)
-    return Batch(headers, records)
 
 
 def _input(
     map: npt.NDArray[Any] | Sequence[HeadSource], shape: tuple[int, int] | None, *, logits: bool
 ) -> dict[str, Any]:
-    if isinstance(map, np.ndarray):
-        checks.require_adjacent(map, "map")
+    if not isinstance(map, Sequence):
         return {
             "input": 1 if logits else 0,
             "dtype": _DTYPES[map.dtype],

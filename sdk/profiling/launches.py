@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def launch_runs(
     from pitviper.sdk.engines.torch_fused import dtype_of
 
     device = torch.device(info.device)
-    backend = "triton" if device.type == "cuda" else "torch"
+    backend: Literal["triton", "torch"] = "triton" if device.type == "cuda" else "torch"
     net = FusedNet(build_plan(package), device=device, dtype=dtype_of(info.precision), backend=backend)
     timer = timer or timer_for(device)
     with torch.inference_mode():
