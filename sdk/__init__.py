@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.cameras import CameraProfile, camera_profile
     from pitviper.sdk.empty_scenes import calibrate
     from pitviper.sdk.fa_budget import FaBudget
+    from pitviper.sdk.log_odds import LogOdds
     from pitviper.sdk.pipeline import Pipeline
     from pitviper.sdk.reconnect import Reconnect
     from pitviper.sdk.thermal import ThermalMonitor
@@ -53,6 +54,7 @@ _LAZY = {
     "CameraProfile": "pitviper.sdk.cameras",
     "camera_profile": "pitviper.sdk.cameras",
     "FaBudget": "pitviper.sdk.fa_budget",
+    "LogOdds": "pitviper.sdk.log_odds",
     "MotionModel": "pitviper.sdk.tracking",
     "Pipeline": "pitviper.sdk.pipeline",
     "Reconnect": "pitviper.sdk.reconnect",
@@ -79,6 +81,7 @@ __all__ = [
     "FaBudget",
     "InputError",
     "IntegrityError",
+    "LogOdds",
     "MissingExtra",
     "ModelError",
     "MotionModel",

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from pitviper.sdk.errors import InputError
+from pitviper.sdk.log_odds import LogOdds
 
 __all__ = ["resolve_precision", "resolve_threshold"]
 
@@ -45,6 +46,8 @@ def resolve_threshold(threshold: float | None, others: dict[str, Any], call: str
         raise TypeError(f"{call}() got an unexpected keyword argument {unknown[0]!r}")
     if threshold is None:
         return None
+    if isinstance(threshold, LogOdds):
+        return threshold
     try:
         value = float(threshold)
     except (TypeError, ValueError) as error:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Calibration`: score against false alarms, measured on empty scenes of one's own, with an exact bound.
 
-Frames are taken in blocks. Of each block only its highest probability counts: a threshold t gives an alarm in that
-block exactly if this is above t. With k alarms in n blocks the Clopper-Pearson bound at confidence c is the quantile
-c of Beta(k + 1, n - k) (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934). Taking the (k + 1)-th highest score as
-the threshold is the order statistic of a distribution-free tolerance limit (S. S. Wilks, Ann. Math. Statist. 12,
-1941), which is also the training-conditional form of split conformal prediction: the bound stays valid although the
-threshold was chosen from the same scores, because k depends on n, c and the budget alone.
+Frames are taken in blocks. Of each block only its highest score counts: a threshold t gives an alarm in that block
+exactly if this is above t. Scores are log-odds where the engine gives them: empty scenes that look like a target reach
+a probability of 1 in float32, which no threshold can exceed, while their log-odds still tell them apart.
+
+With k alarms in n blocks the Clopper-Pearson bound at confidence c is the quantile c of Beta(k + 1, n - k)
+(C. J. Clopper, E. S. Pearson, Biometrika 26, 1934). Taking the (k + 1)-th highest score as the threshold is the order
+statistic of a distribution-free tolerance limit (S. S. Wilks, Ann. Math. Statist. 12, 1941), which is also the
+training-conditional form of split conformal prediction: the bound stays valid although the threshold was chosen from
+the same scores, because k depends on n, c and the budget alone.
 """
 
 from __future__ import annotations
@@ -24,14 +27,18 @@ from numpy.typing import ArrayLike
 from pitviper.core.manifest import NETWORK_ONNX, Package
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.fa_budget import FaBudget
+from pitviper.sdk.log_odds import LogOdds, log_odds_of
 
 __all__ = ["ASSUMPTION", "Calibration", "alarm_bound", "alarms_allowed"]
 
+_LARGEST: Final = 1e4
 SCHEMA: Final = "pitviper.calibration/1"
 KEPT: Final = 1000
 """Highest scores that are kept: enough for every budget but the most generous."""
 LOWEST: Final = 0.1
-"""No threshold below this is given: there the targets grow into their surroundings."""
+"""No threshold below this probability is given: there the targets grow into their surroundings."""
+PROBABILITY: Final = "probability"
+LOG_ODDS: Final = "log-odds"
 ASSUMPTION: Final = (
     "The scenes hold no target. Blocks are independent of each other and of the same kind as those of later use: same "
     "camera, settings, place and weather. Choose blocks so long that neighbours do not resemble each other."
@@ -79,7 +86,8 @@ class Calibration:
         source: What was measured, without credentials.
         frames: Frames that were measured; those of a last incomplete block are left out.
         block: Frames of a block.
-        scores: Highest probability of each block, in falling order, at most `KEPT`.
+        scores: Highest score of each block, in falling order, at most `KEPT`.
+        scale: What the scores are: `PROBABILITY` or `LOG_ODDS`.
         blocks: Number of blocks.
         confidence: Of every bound, in (0, 1).
         fps: Frames per second of the source, or None.
@@ -111,6 +119,7 @@ class Calibration:
     per_hour: float | None = None
     created_utc: str = ""
     assumption: str = ASSUMPTION
+    scale: str = PROBABILITY
 
     def __post_init__(self) -> None:
         whole = all(type(each) is int and each >= 1 for each in (self.frames, self.block, self.blocks))
@@ -119,8 +128,13 @@ class Calibration:
                 f"a calibration of {self.blocks!r} blocks needs {KEPT} scores or one each, got {len(self.scores)}"
             )
         falling = all(a >= b for a, b in zip(self.scores, self.scores[1:], strict=False))
-        if not falling or not all(0 <= score <= 1 for score in self.scores):
-            raise InputError("the scores of a calibration must be probabilities in falling order")
+        if self.scale not in (PROBABILITY, LOG_ODDS):
+            raise InputError(f"scale must be {PROBABILITY!r} or {LOG_ODDS!r}, got {self.scale!r}")
+        low, high = (0.0, 1.0) if self.scale == PROBABILITY else (-_LARGEST, _LARGEST)
+        if not falling or not all(low <= score <= high for score in self.scores):
+            raise InputError(
+                f"the scores of a calibration must be of the scale {self.scale}, {low:g} to {high:g}, in falling order"
+            )
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence must lie between 0 and 1, got {self.confidence!r}")
         if self.fps is not None and not 0 < self.fps < math.inf:
@@ -131,7 +145,7 @@ class Calibration:
         """The calibration of one score per frame [N], in the order of the frames; ``values`` are other attributes.
 
         Raises:
-            InputError: Fewer frames than one block, or scores that are no probabilities.
+            InputError: Fewer frames than one block, or scores that do not fit the ``scale``.
         """
         given = np.asarray(scores, np.float64)
         if type(block) is not int or block < 1 or given.ndim != 1 or len(given) < block:
@@ -139,7 +153,7 @@ class Calibration:
                 f"{given.size} scores are less than one block of {block!r} frames; measure longer"
             )
         if not np.isfinite(given).all():
-            raise InputError("a score is not finite; scores are probabilities in [0, 1]")
+            raise InputError("a score is not finite; scores are probabilities in [0, 1], or log-odds")
         blocks = len(given) // block
         highest = given[: blocks * block].reshape(blocks, block).max(axis=1)
         kept = tuple(float(score) for score in np.sort(highest)[::-1][:KEPT])
@@ -158,21 +172,22 @@ class Calibration:
         Raises:
             InputError: So low a threshold that more scores would be needed than were kept.
         """
-        if len(self.scores) < self.blocks and threshold < self.scores[-1]:
+        level = log_odds_of(threshold) if self.scale == LOG_ODDS else float(threshold)
+        if len(self.scores) < self.blocks and level < self.scores[-1]:
             raise InputError(
-                f"only scores from {self.scores[-1]:.4g} on were kept; ask for a higher threshold"
+                f"only scores from {self.scores[-1]:.4g} on were kept ({self.scale}); ask for a higher threshold"
             )
-        return int(np.count_nonzero(np.asarray(self.scores) > threshold))
+        return int(np.count_nonzero(np.asarray(self.scores) > level))
 
     def bound(self, threshold: float) -> float:
         """Upper bound of the probability of an alarm per block, for a threshold that was not chosen by these scores."""
         return alarm_bound(self.alarms(threshold), self.blocks, self.confidence)
 
     def threshold_for(self, budget: FaBudget) -> float:
-        """The lowest threshold, not below `LOWEST`, whose bound stays within a budget.
+        """The lowest threshold, not below `LOWEST`, whose bound stays within a budget: `LogOdds` on that scale.
 
         Raises:
-            InputError: Too few blocks to vouch for it, or scores that reach 1; the message says what is needed.
+            InputError: Too few blocks to vouch for it, or probabilities that reach 1; the message says what is needed.
         """
         allowed = budget.frames_allowed(fps=self.fps, block=self.block)
         alarms = alarms_allowed(min(allowed, 1.0), self.blocks, self.confidence)
@@ -183,14 +198,15 @@ class Calibration:
                 f"{self.blocks} blocks of {self.block} frames cannot vouch for a rate of {allowed:.3g} per block: with "
                 f"no alarm at all the bound is {least:.3g}. Measure at least {needed} blocks, or allow more"
             )
-        if alarms >= self.blocks:
-            return LOWEST
         # With fewer scores kept than alarms allowed the lowest kept score is stricter than needed.
-        threshold = max(self.scores[min(alarms, len(self.scores) - 1)], LOWEST)
+        chosen = self.scores[min(alarms, len(self.scores) - 1)] if alarms < self.blocks else -math.inf
+        if self.scale == LOG_ODDS:
+            return LogOdds(max(chosen, log_odds_of(LOWEST)))
+        threshold = max(chosen, LOWEST)
         if threshold >= 1.0:
             raise InputError(
-                "the empty scenes reach a score of 1, so no threshold keeps to the budget; are they empty? "
-                "Allow more, or leave out what raises the alarm"
+                "the empty scenes reach a probability of 1, so none as threshold keeps to the budget; are they empty? "
+                "Calibrate in fp32 on an engine that gives log-odds (onnxruntime), or allow more"
             )
         return threshold
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitviper.sdk.engines import Engine
+from pitviper.sdk.engines.base import LogOddsEngine
 from pitviper.sdk.errors import EngineError
 
 __all__ = ["Contexts"]
@@ -35,23 +36,36 @@ class Contexts:
     def __len__(self) -> int:
         return len(self._engines)
 
-    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `Engine.run`. Raises EngineError also when this is closed."""
+    @property
+    def give_log_odds(self) -> bool:
+        """Whether `log_odds` can be asked for."""
+        return all(isinstance(each, LogOddsEngine) and each.gives_log_odds for each in self._engines)
+
+    def run(self, frames: NDArray[np.float32], *, log_odds: bool = False) -> NDArray[np.float32]:
+        """As `Engine.run`, or as `LogOddsEngine.log_odds`. Raises EngineError also when this is closed."""
         own = next(self._turn) % len(self._engines)
         # Another thread may take the free one first; then this call waits for it, which costs time and nothing else.
         free = (at for at in range(own, own + len(self._engines)) if not self._locks[at % len(self)].locked())
-        return self._run(next(free, own) % len(self), frames)
+        return self._run(next(free, own) % len(self), frames, log_odds)
 
     def run_each(self, frames: NDArray[np.float32]) -> None:
         """Run every instance once, to warm it up."""
         for at in range(len(self)):
-            self._run(at, frames)
+            self._run(at, frames, False)
 
-    def _run(self, at: int, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, at: int, frames: NDArray[np.float32], log_odds: bool) -> NDArray[np.float32]:
         with self._locks[at]:
             if self._closed:
                 raise EngineError("the detector is closed; make a new one, or call it inside its `with`")
-            return self._engines[at].run(frames)
+            engine = self._engines[at]
+            if not log_odds:
+                return engine.run(frames)
+            if not isinstance(engine, LogOddsEngine) or not engine.gives_log_odds:
+                raise EngineError(
+                    f"engine {engine.info.name!r} gives no log-odds in {engine.info.precision}, which this threshold "
+                    "needs; take engine='onnxruntime' in fp32, or a probability as threshold"
+                )
+            return engine.log_odds(frames)
 
     def close(self) -> None:
         """Close each engine after the call that runs on it. Twice is fine."""

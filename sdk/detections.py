@@ -181,6 +181,15 @@ class Detections:
         return self._map().values()
 
     @property
+    def log_odds_map(self) -> NDArray[np.float32]:
+        """float32 [H, W], log-odds of every pixel, read-only: finer than `score_map` where that is nearly 1.
+
+        Raises:
+            InputError: The threshold was no `LogOdds`, or the map was not kept, as for `score_map`.
+        """
+        return self._map().log_odds()
+
+    @property
     def mask(self) -> NDArray[np.bool_]:
         """bool [H, W], the pixels of these targets: computed when asked for, a fresh array each time.
 

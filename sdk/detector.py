@@ -50,8 +50,8 @@ class Detector:
         device: ``auto``, ``cpu``, or with the torch engine ``cuda`` or ``cuda:N``.
         precision: ``auto`` (fp32 on a CPU), or what the engine offers, such as ``bf16`` or ``int8``; `engine_info`
             says what really runs. ``half=True`` is an alias of ``fp16``.
-        threshold: Probability in [0, 1) that a pixel has to exceed, a `FaBudget`, or a `Calibration` or the path of
-            one; None takes the model's operating point.
+        threshold: Probability in [0, 1) that a pixel has to exceed, `LogOdds`, a `FaBudget`, or a `Calibration` or
+            the path of one; None takes the model's operating point.
         max_targets: Most targets of one frame, those with the highest peaks; more set the flag ``truncated``.
         tile: When and how large frames are cut; see `Tiling`.
         threads: Threads of the network; None leaves it to the runtime.
@@ -133,6 +133,11 @@ class Detector:
     def threshold(self) -> float:
         """Probability that a pixel has to exceed, where a call does not say otherwise."""
         return self._threshold
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether its engine can be asked for log-odds, so that a threshold may be a `LogOdds`."""
+        return self._path.gives_log_odds
 
     def detect(self, frame: Any, *, threshold: Threshold | None = None, **others: Any) -> Detections:
         """Targets of one frame.

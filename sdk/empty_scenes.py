@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from pitviper.sdk.calibration import Calibration, model_identity
+from pitviper.sdk.calibration import LOG_ODDS, PROBABILITY, Calibration, model_identity
 from pitviper.sdk.errors import InputError
+from pitviper.sdk.log_odds import LogOdds
 
 if TYPE_CHECKING:
+    from pitviper.sdk.detections import Detections
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.fa_budget import FaBudget
     from pitviper.sdk.sources import Source
 
-__all__ = ["RESEMBLES", "calibrate"]
+__all__ = ["RESEMBLES", "calibrate", "highest_score"]
 
 RESEMBLES: Final = 0.3
 """Rank correlation of neighbouring blocks from which on they are not taken as independent."""
+_HIGH: Final = {PROBABILITY: 0.99, LOG_ODDS: LogOdds(math.log(99.0))}
 _LOG = logging.getLogger("pitviper")
 
 
@@ -33,7 +37,7 @@ def calibrate(
     confidence: float = 0.95,
     progress: Callable[[float], object] | None = None,
 ) -> Calibration:
-    """Measure how high a detector scores on scenes that hold no target.
+    """Measure how high a detector scores on scenes that hold no target: in log-odds where its engine gives them.
 
     Args:
         detector: Whose scores are measured.
@@ -42,7 +46,7 @@ def calibrate(
         block: Frames of a block; None takes one second of a source that has a frame rate, else one frame.
         frames: Stop after so many.
         confidence: Of the bounds, in (0, 1).
-        progress: Called with the highest probability of each frame.
+        progress: Called with the highest score of each frame, by the scale of the calibration.
 
     Raises:
         InputError: An argument out of range, or fewer frames than one block.
@@ -54,10 +58,16 @@ def calibrate(
     size = max(1, round(fps)) if block is None and fps else block or 1
     scores: list[float] = []
     shapes: set[tuple[int, int]] = set()
+    scale = LOG_ODDS if detector.gives_log_odds else PROBABILITY
+    if scale == PROBABILITY:
+        _LOG.warning(
+            "engine %s gives no log-odds: scores are probabilities, and a strict budget may find none below 1",
+            detector.engine_info.name,
+        )
     # The map alone is needed, so the targets are looked for at a threshold that hardly any pixel reaches.
-    with detector.stream(source, mode="all", threshold=0.99) as stream:
+    with detector.stream(source, mode="all", threshold=_HIGH[scale]) as stream:
         for found in stream:
-            scores.append(min(float(found.score_map.max()), 1.0))
+            scores.append(highest_score(found, scale))
             shapes.add(found.shape)
             if progress is not None:
                 progress(scores[-1])
@@ -72,6 +82,7 @@ def calibrate(
         model_sha256=sha256,
         source=source.info.name,
         confidence=confidence,
+        scale=scale,
         fps=fps,
         shape=shapes.pop() if len(shapes) == 1 else None,
         camera=None if camera is None else camera.name,
@@ -86,3 +97,10 @@ def calibrate(
             made.resemblance,
         )
     return made
+
+
+def highest_score(found: Detections, scale: str) -> float:
+    """The highest score of a frame by a scale of `Calibration`; log-odds need a result with a `LogOdds` threshold."""
+    if scale == LOG_ODDS:
+        return float(found.log_odds_map.max())
+    return min(float(found.score_map.max()), 1.0)

@@ -101,7 +101,7 @@ def resolve_budget(threshold: Any, package: Package) -> Any:
     if isinstance(threshold, Calibration):
         threshold.check_model(package)
         found = threshold.chosen_threshold()
-        _LOG.info("threshold %.6g from the calibration on %s", found, threshold.source)
+        _LOG.info("threshold %r from the calibration on %s", found, threshold.source)
         return found
     if not isinstance(threshold, FaBudget):
         return threshold

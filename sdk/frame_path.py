@@ -7,6 +7,7 @@ of the network runs under a lock, one call at a time.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from pitviper.sdk.contexts import Contexts
 from pitviper.sdk.detections import Detections, Timing
 from pitviper.sdk.errors import EngineError, InputError
 from pitviper.sdk.frames import CheckedFrame
+from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.maps import ProbabilityMap
 from pitviper.sdk.tiling import Tiling, run_tiled
 
@@ -74,12 +76,12 @@ class FramePath:
         standardised = time.perf_counter_ns()
         tiled = self._tiling.applies_to(height, width)
         if tiled:
-            padded = run_tiled(self._run, buffer, self._tiling, self._stride)
+            run_one = functools.partial(self._run, threshold=threshold)
+            padded = run_tiled(run_one, buffer, self._tiling, self._stride)
         else:
-            padded = self._run(buffer[None, None])[0, 0]
+            padded = self._run(buffer[None, None], threshold)[0, 0]
         run = time.perf_counter_ns()
-        probability = padded[:height, :width]
-        targets = self._extract(probability, frame, threshold)
+        targets, probability = self._judged(padded[:height, :width], frame, threshold)
         flags = (*frame.flags, *values.pop("flags", ()), *(("tiled",) if tiled else ()))
         ended = time.perf_counter_ns()
         return _detections(
@@ -95,7 +97,7 @@ class FramePath:
                 age_ms=None if host_ns is None else (time.monotonic_ns() - host_ns) / 1e6,
             ),
             flags=flags,
-            probability=ProbabilityMap(probability, threshold),
+            probability=probability,
             **values,
         )
 
@@ -135,14 +137,14 @@ class FramePath:
             with _naming(index):
                 _standardise(frames[index], self._stride, batch[place, 0])
             marks.append(time.perf_counter_ns())
-        maps = self._run(batch)
+        maps = self._run(batch, threshold)
         network_ms = (time.perf_counter_ns() - marks[-1]) / 1e6 / len(chunk)
         found = []
         for place, index in enumerate(chunk):
             begun = time.perf_counter_ns()
             # A copy, so that one result that is kept does not keep the maps of the whole batch.
-            probability = maps[place, 0, :height, :width].copy()
-            targets = self._extract(probability, frames[index], threshold)
+            given = maps[place, 0, :height, :width].copy()
+            targets, probability = self._judged(given, frames[index], threshold)
             extract_ms = (time.perf_counter_ns() - begun) / 1e6
             standardise_ms = (marks[place + 1] - marks[place]) / 1e6
             timing = Timing(standardise_ms, network_ms, extract_ms, standardise_ms + network_ms + extract_ms)
@@ -154,24 +156,45 @@ class FramePath:
                     threshold=threshold,
                     timing=timing,
                     flags=frames[index].flags,
-                    probability=ProbabilityMap(probability, threshold),
+                    probability=probability,
                 )
             )
         return found
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether a threshold may be a `LogOdds`."""
+        return self._contexts.give_log_odds
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Run every context once on an empty frame of ``shape`` (H, W)."""
         height, width = (self._padded(side) for side in shape)
         self._contexts.run_each(np.zeros((1, 1, height, width), np.float32))
 
-    def _run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        probability = self._contexts.run(frames)
+    def _run(self, frames: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+        """Probabilities; log-odds for a threshold of that kind."""
+        probability = self._contexts.run(frames, log_odds=isinstance(threshold, LogOdds))
         if probability.shape != frames.shape or probability.dtype != np.float32:
             raise EngineError(
                 f"the engine returned {probability.dtype} {list(probability.shape)}, "
                 f"needed is float32 {list(frames.shape)}"
             )
         return probability
+
+    def _judged(
+        self, given: NDArray[np.float32], frame: CheckedFrame, threshold: float
+    ) -> tuple[Targets, ProbabilityMap]:
+        """Targets of one map [H, W] of what `_run` gives for this threshold."""
+        if not isinstance(threshold, LogOdds):
+            return self._extract(given, frame, threshold), ProbabilityMap(given, threshold)
+        from scipy.special import expit
+
+        if not np.isfinite(given).all():
+            raise EngineError("the network's output cannot be used: its log-odds are not finite")
+        probability: NDArray[np.float32] = expit(given)
+        kept = np.where(given > np.float64(threshold.log_odds), probability, np.float32(0))
+        # What is left was chosen by its log-odds: the comparison by probability could not tell it apart.
+        return self._extract(kept, frame, 0.0), ProbabilityMap(probability, threshold, log_odds=given)
 
     def _extract(self, probability: NDArray[np.float32], frame: CheckedFrame, threshold: float) -> Targets:
         try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pitviper.sdk.errors import InputError
+from pitviper.sdk.log_odds import log_odds_of
 
 __all__ = ["ProbabilityMap"]
 
@@ -21,8 +22,15 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
 class ProbabilityMap:
     """Probability of every pixel of one frame, shared by a result and what was filtered from it."""
 
-    def __init__(self, values: NDArray[np.float32], threshold: float) -> None:
-        """Take over ``values``, float32 [H, W] in [0, 1]; the caller does not write to it any more."""
+    def __init__(
+        self, values: NDArray[np.float32], threshold: float, *, log_odds: NDArray[np.float32] | None = None
+    ) -> None:
+        """Take over ``values``, float32 [H, W] in [0, 1]; the caller does not write to it any more.
+
+        ``log_odds`` [H, W] decide about ``threshold`` where it is a `LogOdds`.
+        """
+        self._log_odds = log_odds
+        self._threshold = threshold
         self._shape = values.shape
         # The kernels compare in float64, so the limit here is the largest float32 up to the threshold.
         limit = np.float32(threshold)
@@ -50,10 +58,27 @@ class ProbabilityMap:
         view.setflags(write=False)
         return view
 
+    def log_odds(self) -> NDArray[np.float32]:
+        """float32 [H, W], read-only.
+
+        Raises:
+            InputError: They were not asked for, or have been released.
+        """
+        if self._log_odds is None:
+            raise InputError(
+                "there are no log-odds: they come with a threshold by LogOdds, and those of a streamed result are let "
+                "go at the next frame"
+            )
+        view = self._log_odds.view()
+        view.setflags(write=False)
+        return view
+
     def above(self) -> NDArray[np.bool_]:
         """bool [H, W], probability > threshold; available after `release` too."""
         values = self._values
         if values is not None:
+            if self._log_odds is not None:
+                return self._log_odds > np.float64(log_odds_of(self._threshold))
             return values > self._limit
         found = np.zeros(self._shape, np.bool_)
         found.ravel()[self._pixels] = True
@@ -84,4 +109,4 @@ class ProbabilityMap:
         """Let go of the probabilities and keep the indices of the pixels above the threshold."""
         if self._values is not None:
             self._pixels = np.flatnonzero(self.above())
-            self._values = None
+            self._values = self._log_odds = None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+_HIGHER = (7.0, 10.0, 15.0, 20.0, 30.0, 50.0)
+"""Log-odds, where probabilities are no longer told apart."""
 _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     _print(made)
     if wanted is not None:
         # Last, so that the measurement is on disk although it cannot vouch for the budget.
-        print(f"threshold for the budget: {made.chosen_threshold():.6g}", file=sys.stderr)
+        print(f"threshold for the budget: {_named(made.chosen_threshold())}", file=sys.stderr)
     return exits.OK
 
 
@@ -102,19 +104,32 @@ def _write(target: str, made: Calibration) -> None:
 
 def _print(made: Calibration) -> None:
     """The table, to stderr: the file is the data."""
+    from pitviper.sdk.calibration import LOG_ODDS
+    from pitviper.sdk.log_odds import LogOdds, log_odds_of
+
     per_hour = 3600.0 * made.fps / made.block if made.fps else None
     lines = [
         f"{made.frames} frames in {made.blocks} blocks of {made.block}; "
         f"each bound by itself holds at {100 * made.confidence:g} %",
-        "threshold  blocks with an alarm  share  at most" + ("  at most per hour" if per_hour else ""),
+        "  threshold  blocks with an alarm  share  at most" + ("  at most per hour" if per_hour else ""),
     ]
-    for level in _LEVELS:
-        if len(made.scores) < made.blocks and level < made.scores[-1]:
+    levels = (*_LEVELS, *map(LogOdds, _HIGHER)) if made.scale == LOG_ODDS else _LEVELS
+    for level in levels:
+        lowest = LogOdds(made.scores[-1]) if made.scale == LOG_ODDS else made.scores[-1]
+        if len(made.scores) < made.blocks and log_odds_of(level) < log_odds_of(lowest):
             continue
         alarms, bound = made.alarms(level), made.bound(level)
-        row = f"{level:9.2f}  {alarms:20d}  {alarms / made.blocks:5.3f}  {bound:7.4f}"
+        row = f"{_named(level):>11}  {alarms:20d}  {alarms / made.blocks:5.3f}  {bound:7.4f}"
         lines.append(row + (f"  {bound * per_hour:16.1f}" if per_hour else ""))
     if made.resemblance is not None:
         lines.append(f"rank correlation of neighbouring blocks {made.resemblance:.2f} (independent: 0)")
     lines.append(f"holds if: {made.assumption}")
     print("\n".join(lines), file=sys.stderr)
+
+
+def _named(threshold: float) -> str:
+    """A threshold in a line: a probability, or log-odds where that is nearly 1."""
+    from pitviper.sdk.log_odds import LogOdds
+
+    near = isinstance(threshold, LogOdds) and threshold > 0.995
+    return repr(threshold) if near else f"{float(threshold):.4g}"

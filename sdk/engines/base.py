@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Engine", "EngineInfo", "EngineStatus"]
+__all__ = ["Engine", "EngineInfo", "EngineStatus", "LogOddsEngine"]
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,18 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of the network. Calling it twice is fine."""
+        ...
+
+
+@runtime_checkable
+class LogOddsEngine(Protocol):
+    """An `Engine` that can also give what goes into the last sigmoid, for thresholds by `LogOdds`."""
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether this one can, in its precision."""
+        ...
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `Engine.run`, before the sigmoid: float32 [N, 1, Hp, Wp] of any size."""
         ...

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.checks import network_file, require_cpu
+from pitviper.sdk.engines.sigmoid import with_log_odds
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "OnnxRuntimeEngine", "status"]
@@ -95,6 +96,8 @@ class OnnxRuntimeEngine:
         require_cpu(NAME, device)
         name = network_file(package, precision)
         self._session: Any = cpu_session(package.read(name), f"{package.path}/{name}", threads=threads)
+        self._package, self._file, self._threads = package, name, threads
+        self._second: Any = None
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self._info = EngineInfo(NAME, _version() or "unknown", "cpu", precision, threads)
@@ -115,6 +118,26 @@ class OnnxRuntimeEngine:
         probability: NDArray[np.float32] = outputs[0]
         return probability
 
+    @property
+    def gives_log_odds(self) -> bool:
+        """Not in 8 bits, whose network is of other parts."""
+        return self._info.precision == "fp32"
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]. The first call opens a second session for it."""
+        if self._session is None:
+            raise EngineError("the engine is closed; make a new Detector")
+        if self._second is None:
+            name = f"{self._package.path}/{self._file}"
+            content = with_log_odds(self._package.read(self._file), name)
+            self._second = cpu_session(content, name, threads=self._threads)
+        try:
+            outputs = self._second.run([self._second.get_outputs()[1].name], {self._input: frames})
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed on frames {list(frames.shape)}: {error}") from error
+        found: NDArray[np.float32] = outputs[0]
+        return found
+
     def close(self) -> None:
-        """Let go of the session."""
-        self._session = None
+        """Let go of the sessions."""
+        self._session = self._second = None

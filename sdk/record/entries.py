@@ -18,6 +18,7 @@ import numpy as np
 from pitviper.sdk.cameras import Telemetry
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SourceError
+from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.sources.frame import FrameTime
 from pitviper.sdk.tracking import Track
 
@@ -156,7 +157,10 @@ def pack_found(found: Detections) -> dict[str, Any]:
     arrays = {key: getattr(found, key).tolist() for key in _ARRAYS}
     arrays["snr"] = [value if math.isfinite(value) else None for value in arrays["snr"]]
     tracks = None if found.tracks is None else [asdict(track) for track in found.tracks]
-    return {"threshold": float(found.threshold), "flags": list(found.flags), "tracks": tracks, **arrays}
+    threshold = {"threshold": float(found.threshold)}
+    if isinstance(found.threshold, LogOdds):
+        threshold["log_odds"] = found.threshold.log_odds
+    return {**threshold, "flags": list(found.flags), "tracks": tracks, **arrays}
 
 
 def unpack_found(entry: Entry) -> Detections | None:
@@ -174,13 +178,16 @@ def unpack_found(entry: Entry) -> Detections | None:
         if not all(isinstance(value, list) for value in arrays.values()):
             raise TypeError("a list is needed")
         tracks = values["tracks"]
+        threshold = (
+            LogOdds(_number(values["log_odds"])) if "log_odds" in values else _number(values["threshold"])
+        )
         return Detections(
             **arrays,
             shape=entry.shape,
             frame_id=entry.index,
             time=entry.time,
             name=entry.name,
-            threshold=_number(values["threshold"]),
+            threshold=threshold,
             flags=_texts(values["flags"]),
             tracks=None if tracks is None else tuple(_track(each) for each in tracks),
         )
