@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-HYPERGRADIENTS = ("gn", "unrolled", "none")
-
 _LARGEST_LOG = math.log(2.0)
 _MEAN_EPS = 1e-6
 _NORM_EPS = 1e-12

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pitviper.train.config import FDEPConfig, PriorConfig, SupervisedConfig, TrainingConfig
+from pitviper.train.point_config import LESPSConfig, PALConfig, PointConfig, SemanticPriorsConfig
 
 if TYPE_CHECKING:
     from pitviper.train.hardware import Hardware
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_no_package(fdep)
     fdep.set_defaults(run=_fdep)
+    _add_point_recipes(commands)
     prior = commands.add_parser("prior", help="a foundation model for fdep, from unlabelled frames")
     _add_recipe(prior, PriorConfig)
     prior.add_argument(
@@ -100,6 +102,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
     return parser
+
+
+def _add_point_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for config, what in (
+        (PALConfig, "from points: labels evolve, hard frames are admitted as they are learned"),
+        (LESPSConfig, "from points, for comparison: labels grow from the points"),
+        (SemanticPriorsConfig, "from points, with a frozen foundation model in training"),
+    ):
+        parser = commands.add_parser(config.recipe, help=what)
+        _add_recipe(parser, config)
+        if config is SemanticPriorsConfig:
+            parser.add_argument(
+                "--download", action="store_true", help="allow fetching the foundation model from the hub"
+            )
+        _add_no_package(parser)
+        parser.set_defaults(run=_points, download=False)
 
 
 def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
@@ -195,6 +213,16 @@ def _fdep(options: argparse.Namespace) -> int:
         download=options.download,
         cache=cache,
     )
+    return _end(options)
+
+
+def _points(options: argparse.Namespace) -> int:
+    from pitviper.train.run import train_points
+
+    config = read_config(options)
+    assert isinstance(config, PointConfig)
+    hardware = _hardware(options)
+    train_points(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
     return _end(options)
 
 

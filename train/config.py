@@ -235,12 +235,15 @@ class PriorConfig(TrainingConfig):
 
 
 RECIPES: dict[str, type[DetectorConfig]] = {c.recipe: c for c in (SupervisedConfig, FDEPConfig)}
-"""Settings of the recipes that train a detector, by the name of the recipe, which is also the name of the command."""
+"""Settings of the recipes that learn from masks, by the name of the recipe, which is also the name of the command."""
 
 
 def stored_config(summary: dict[str, Any]) -> DetectorConfig:
     """Settings of a run from its ``run.json`` or checkpoint; one that names no recipe is supervised."""
-    return RECIPES[recipe_of(summary)].from_dict(summary["config"])
+    # Their settings are made from those of this module.
+    from pitviper.train.point_config import POINT_RECIPES
+
+    return (RECIPES | POINT_RECIPES)[recipe_of(summary)].from_dict(summary["config"])
 
 
 def recipe_of(summary: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pitviper.core.datasets import open_dataset
 from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT, load_vfm
 from pitviper.train.config import FDEPConfig
 from pitviper.train.data.store import SYNTHETIC_SIDE
+from pitviper.train.point_config import SemanticPriorsConfig
 
 TINY = "tiny-random"
 RANDOM = "random"
@@ -37,7 +38,7 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
     name, weights = config.vfm, config.vfm_weights
     if not name and not weights:
         raise ValueError(
-            "fdep needs a foundation model: pass --vfm NAME (of timm), --vfm-weights FILE, or --vfm tiny-random "
+            "this recipe needs a foundation model: pass --vfm NAME (of timm), --vfm-weights FILE, or --vfm tiny-random "
             "for a dry run"
         )
     kind, _, architecture = name.partition(":")
@@ -72,6 +73,25 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
         raise ValueError(
             f"{weights} cannot be read as weights ({reason}); give a .safetensors file, or a .pth file of tensors alone"
         ) from error
+
+
+def open_all_levels(
+    config: SemanticPriorsConfig, *, download: bool = False
+) -> tuple[FrozenVFM, dict[str, Any]]:
+    """The model for SCAM, by default with the output of every block, and its description.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: As in ``open_vfm``.
+    """
+    chosen = FDEPConfig(
+        vfm=config.vfm, vfm_weights=config.vfm_weights, levels=config.levels, seed=config.seed
+    )
+    vfm = open_vfm(chosen, download=download)
+    if not config.levels:
+        every = range(1, vfm.backbone.depth + 1)
+        mean, std = vfm.mean.flatten().tolist(), vfm.std.flatten().tolist()
+        vfm = FrozenVFM(vfm.backbone, levels=every, mean=mean, std=std)
+    return vfm, describe_vfm(chosen, vfm)
 
 
 def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM:

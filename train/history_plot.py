@@ -11,12 +11,14 @@ from pitviper.core.report import MissingMatplotlib
 from pitviper.core.report.plots import COLOURS
 from pitviper.train.config import FDEPConfig, TrainingConfig
 from pitviper.train.epoch import learning_rate
+from pitviper.train.point_config import SemanticPriorsConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FAINT = "#8c959f"
 _LOSSES = {"soft_iou": "soft IoU", "hard_bce": "hard BCE"}
+_KEPT = {FDEPConfig.recipe: ", light branch", SemanticPriorsConfig.recipe: ", student"}
 _PERCENT = {"iou": ("IoU", "-"), "niou": ("nIoU", ":"), "pd": ("Pd", "--")}
 
 
@@ -46,7 +48,7 @@ def plot_history(
     loss, score, rate, false = figure.subplots(2, 2, sharex=True).reshape(-1)
     _losses(loss, history)
     _learning_rate(rate, config)
-    _scores(score, history, ", light branch" if config.recipe == FDEPConfig.recipe else "")
+    _scores(score, history, _KEPT.get(config.recipe, ""))
     _false_objects(false, history)
     for panel in (loss, score, rate, false):
         panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
@@ -64,7 +66,7 @@ def plot_history(
 
 def _losses(panel: Axes, history: Sequence[dict[str, Any]]) -> None:
     epochs = [record["epoch"] for record in history]
-    names = [name for name in history[0] if name not in ("epoch", "validation")]
+    names = [name for name in history[0] if name not in ("epoch", "companion", "validation")]
     for name, colour in zip(names, COLOURS, strict=False):
         values = [record[name] for record in history]
         label = f"{_LOSSES.get(name, name)}: {values[-1]:.4f} at the end"

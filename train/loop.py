@@ -49,7 +49,7 @@ class Companion(Stateful, Protocol):
         """Further arguments of the task for a part with crops of these frames."""
 
     def after_epoch(self, run: TrainingRun) -> dict[str, float]:
-        """Act between two epochs, before the validation; what is returned goes into the history."""
+        """Act between two epochs, before the validation; the history gets what is returned."""
 
 
 @dataclass
@@ -187,7 +187,9 @@ def fit(
         losses = one_epoch(run, chosen, workers=workers, checkpoint=lambda: _save(run))
         learned = run.companion.after_epoch(run) if run.companion else {}
         run.epoch, run.step, run.totals = run.epoch + 1, 0, {}
-        record: dict[str, Any] = {"epoch": run.epoch, **losses, **learned}
+        record: dict[str, Any] = {"epoch": run.epoch, **losses}
+        if learned:
+            record["companion"] = learned
         if fabric.is_global_zero:
             for observer in observers:
                 observer.epoch(

@@ -129,7 +129,7 @@ def _origin(summary: dict[str, Any], which: str) -> str:
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps of the settings: no path of the machine that trained."""
     kept = {key: value for key, value in config.items() if key != "data"}
-    for key in ("vfm_weights", "init"):
+    for key in ("vfm_weights", "init", "points"):
         if kept.get(key):
             kept[key] = Path(kept[key]).name
     kept["mine"] = [Path(each).name for each in kept.get("mine", ())]

@@ -14,7 +14,7 @@ from pitviper.core.evaluation import Evaluation, evaluate
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.report import write_report
 from pitviper.core.report.plots import COLOURS
-from pitviper.train.config import DetectorConfig, stored_config
+from pitviper.train.config import DetectorConfig, recipe_of, stored_config
 from pitviper.train.history_plot import plot_history
 from pitviper.train.run import BEST, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
@@ -119,5 +119,5 @@ def _recipe_facts(summary: dict[str, Any], branch: str) -> dict[str, str]:
     vfm = summary["vfm"]
     levels = ", ".join(str(level) for level in vfm["levels"])
     shown = "light (the one that is kept) and main branch" if branch == "both" else f"{branch} branch"
-    facts = {"Recipe": f"fdep with {vfm['name']}, levels {levels}; {shown}"}
+    facts = {"Recipe": f"{recipe_of(summary)} with {vfm['name']}, levels {levels}; {shown}"}
     return facts | ({"SHA-256 of that model": vfm["sha256"]} if "sha256" in vfm else {})

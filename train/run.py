@@ -17,15 +17,20 @@ from torch import nn
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
+from pitviper.core.vfm import FrozenVFM
 from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.mining import mine_clutter
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
-from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_vfm
+from pitviper.train.evolution.start import start_course
+from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_all_levels, open_vfm
 from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
+from pitviper.train.point_config import PointConfig, SemanticPriorsConfig
 from pitviper.train.recipes.fdep import FDEPTask
+from pitviper.train.recipes.points import PointTask
+from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
 from pitviper.train.recipes.supervised import SupervisedTask
 from pitviper.train.state import load_module, write_whole
 from pitviper.train.validate import Metrics, selection_score, validate
@@ -83,6 +88,35 @@ def train_fdep(
     )
 
 
+def train_points(
+    config: PointConfig,
+    folder: Path,
+    *,
+    hardware: Hardware | None = None,
+    resume: bool | str = False,
+    download: bool = False,
+) -> Path:
+    """Train from points with labels that evolve, and leave what ``train_supervised`` leaves.
+
+    The weights of ``semantic_priors`` are those of the student. ``download`` allows it to fetch its foundation model.
+
+    Raises:
+        DatasetError, ValueError, FileExistsError: As in ``train_supervised`` and ``evolution.start.start_course``.
+        ValueError, FileNotFoundError, ImportError: No such foundation model; as in ``foundation.open_vfm``.
+    """
+    _require_data(config)
+    if isinstance(config, SemanticPriorsConfig):
+        vfm, about = open_all_levels(config, download=download)
+        make_task, facts = _with_semantics(vfm, config), {"vfm": about}
+    else:
+        make_task, facts = (lambda network: PointTask(network, config)), {}
+    return _train(config, folder, make_task, hardware=hardware, resume=resume, facts=facts)
+
+
+def _with_semantics(vfm: FrozenVFM, config: SemanticPriorsConfig) -> Callable[[DetectorNetwork], nn.Module]:
+    return lambda network: SemanticPriorsTask(network, vfm, config)
+
+
 def _require_data(config: TrainingConfig) -> None:
     if not config.data and not config.synthetic:
         raise DatasetError(
@@ -102,7 +136,12 @@ def _train(
     hardware = hardware or Hardware()
     fabric = launch(hardware, config.seed)
     train_sets, val_sets = open_splits(config.data)
-    frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
+    course = None
+    if isinstance(config, PointConfig):
+        course = start_course(config, train_sets, folder, processes=fabric.world_size)
+        frames = course.pools.training_frames()
+    else:
+        frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
     held_out = {d.name: load_frames([d]) for d in val_sets}
     facts = dict(facts or {})
     if config.mine:
@@ -121,6 +160,7 @@ def _train(
         resume=resume,
         facts=facts,
         sync_batchnorm=hardware.sync_batchnorm,
+        companion=course,
     )
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
@@ -233,23 +273,36 @@ def load_run(folder: Path, which: str) -> tuple[DetectorNetwork, dict[str, Any]]
 
 
 def load_main_branch(folder: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
-    """The main branch of a finished FDEP run after its last epoch, averaged, and the run's summary.
+    """The main branch (of ``fdep``) or the teacher (of ``semantic_priors``) of a finished run, and the run's summary.
+
+    Its weights are those after the last epoch, averaged.
 
     It comes from the checkpoint, since the kept weights hold the light branch alone, and needs the foundation model.
 
     Raises:
-        ValueError: Not a run of ``fdep``, or the foundation model's file is not the one it was trained with.
+        ValueError: A run of another recipe, or the foundation model's file is not the one it was trained with.
         FileNotFoundError: The run is not finished, or the checkpoint or the foundation model is gone.
     """
     summary = _read_summary(folder)
     config = stored_config(summary)
-    if not isinstance(config, FDEPConfig):
-        raise ValueError(f"{folder} is a run of {config.recipe!r}; only fdep has a main branch")
-    vfm = open_vfm(config)
-    found, trained = describe_vfm(config, vfm).get("sha256"), summary["vfm"].get("sha256")
+    if isinstance(config, SemanticPriorsConfig):
+        vfm, about = open_all_levels(config)
+    elif isinstance(config, FDEPConfig):
+        vfm = open_vfm(config)
+        about = describe_vfm(config, vfm)
+    else:
+        raise ValueError(
+            f"{folder} is a run of {config.recipe!r}; only fdep and semantic_priors have a main branch"
+        )
+    found, trained = about.get("sha256"), summary["vfm"].get("sha256")
     if found != trained:
         raise ValueError(f"{config.vfm_weights} has SHA-256 {found}; the run was trained with {trained}")
-    task = FDEPTask(create_model(config.model), vfm, config)
+    network = create_model(config.model)
+    task: FDEPTask | SemanticPriorsTask
+    if isinstance(config, SemanticPriorsConfig):
+        task = SemanticPriorsTask(network, vfm, config)
+    else:
+        task = FDEPTask(network, vfm, config)
     load_module(folder, "average", task, inner="module.")
     return task.main_branch().eval(), summary
 
@@ -282,7 +335,8 @@ def describe_set(dataset: Dataset) -> dict[str, Any]:
 def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     """Write weights in training form as safetensors, whole or not at all; ``metadata`` goes into the header."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    foreign = [name for name in tensors if name.startswith(("samf", "vfm", "main_statistics"))]
+    of_training = ("samf", "scam", "vfm", "main_statistics", "teacher_statistics")
+    foreign = [name for name in tensors if name.startswith(of_training)]
     assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
     write_whole(path, save(tensors, metadata=metadata))
 

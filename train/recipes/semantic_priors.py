@@ -79,16 +79,17 @@ class SemanticPriorsTask(nn.Module):
 
         Returns:
             Scalars ``loss`` (with gradient), its parts ``teacher``, ``student`` and ``distillation`` before weighting,
-            and ``gate``, the mean |gate| of SCAM.
+            and ``gate``, what SCAM's gate adds.
         """
         teacher, student = self._decode_both(images)
         of_teacher, of_student = (per_image_loss(z, masks, self.config) for z in (teacher, student))
         distilled = self._distillation(student["final"].detach(), teacher["final"], masks)
-        gate, config = self.scam.regulariser(), self.config
+        config = self.config
+        gate = config.gate_weight * self.scam.regulariser()
         each = of_teacher + config.student_weight * of_student + config.distillation * distilled
         weighted = each if weights is None else weights * each
         return {
-            "loss": weighted.mean() + config.gate_weight * gate,
+            "loss": weighted.mean() + gate,
             "teacher": of_teacher.mean().detach(),
             "student": of_student.mean().detach(),
             "distillation": distilled.mean().detach(),
