@@ -111,8 +111,8 @@ def _ros(*names: str) -> list[Any]:
     except ImportError as error:
         raise MissingExtra(
             f"the ROS 2 node needs rclpy, sensor_msgs and vision_msgs ({error}); they come with ROS and not from PyPI: "
-            "apt install ros-$ROS_DISTRO-vision-msgs, then source /opt/ros/$ROS_DISTRO/setup.bash, with a Python "
-            "environment made with --system-site-packages"
+            "apt install ros-$ROS_DISTRO-vision-msgs, then source the setup.bash of ROS, in a Python environment "
+            "made with --system-site-packages"
         ) from error
 
 
