@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import budget_table
 import engines
 import fdep_table
 import frontier_table
@@ -124,6 +125,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "agreement": ("validation", agreement),
     "latency": ("latency", latency),
     "target_free": ("target_free", target_free),
+    "budget": ("budget", budget_table.markdown),
     "soak": ("soak", soak),
     "normalisation": ("normalisation", normalisation),
     "engines": ("engines", engines.accuracy_table),
