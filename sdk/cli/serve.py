@@ -109,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
             limit_concurrency=64,
         )
         with _listening(settings, args) as listening:
+            # Before the address is told: who comes while the stream starts waits, and is not refused.
+            listening.listen(settings.backlog)
             shown = f"[{args.host}]" if ":" in args.host else args.host
             print(f"http://{shown}:{listening.getsockname()[1]}/", file=sys.stderr, flush=True)
             view.start()

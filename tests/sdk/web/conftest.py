@@ -23,9 +23,10 @@ class Server:
     Args:
         folder: Recordings go to ``kept`` in it.
         more: Further arguments.
+        source: What is shown, again and again.
     """
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, source: str = SCENE) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -34,7 +35,7 @@ class Server:
             "-c",
             _PROGRAM,
             "serve",
-            SCENE,
+            source,
             "--loop",
             "--model",
             "pit-n",

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 for _module in ("starlette", "uvicorn"):
     pytest.importorskip(_module, reason="the extra web is not installed")
@@ -132,6 +134,28 @@ def test_nothing_is_cut_off_at_any_width(page: Page, width: int) -> None:
         button = page.locator(f"#{name}").bounding_box()
         assert button is not None
         assert button["height"] >= 40, "a finger hits it"
+
+
+def test_the_name_of_a_source_is_text(browser: Any, serve: Callable[..., Any], tmp_path: Path) -> None:
+    name = "<img src=x onerror=document.title=1>'\"&amp;${1}"
+    folder = tmp_path / name
+    folder.mkdir()
+    for number in range(3):
+        frame = np.random.default_rng(number).normal(7800, 12, (64, 64)).astype(np.uint16)
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    server = serve(tmp_path, source=str(folder))
+    server.start()
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(LIMIT_MS)
+        page.goto(server.url)
+        page.wait_for_selector("#picture[data-number]")
+        assert (page.text_content("#source") or "").endswith(name)
+        assert page.locator("img[src=x]").count() == 0
+        assert page.title().endswith(name), "nothing in it was run"
+        page.close()
+    finally:
+        server.stop()
 
 
 def test_the_page_comes_back_after_the_server_was_started_again(page: Page, server: Any) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from pitviper.sdk.web import guard
 from pitviper.sdk.web.guard import COOKIE, HEADER, LIMIT_BYTES, Guard
 
 TOKEN = "s3cret-tökén"
@@ -64,6 +66,23 @@ def test_the_token_opens_by_header_query_and_cookie(client_for: Callable[..., Te
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert client.get("/").text == "reached", "the cookie is enough from now on"
+
+
+def test_tokens_are_compared_in_constant_time(
+    client_for: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every candidate goes through the comparison that takes as long for a near miss as for a far one."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, wanted: bytes) -> bool:
+        compared.append((given, wanted))
+        return False
+
+    monkeypatch.setattr(guard, "hmac", SimpleNamespace(compare_digest=compare))
+    client = client_for(token="plain")
+    headers = {"authorization": "Bearer plain", "cookie": f"{COOKIE}=plain"}
+    assert client.get("/?token=plain", headers=headers).status_code == 401, "nothing else decides"
+    assert compared == [(b"plain", b"plain")] * 3
 
 
 def test_foreign_names_of_this_machine_are_refused(client_for: Callable[..., TestClient]) -> None:
