@@ -63,7 +63,7 @@ class Contexts:
             if not isinstance(engine, LogOddsEngine) or not engine.gives_log_odds:
                 raise EngineError(
                     f"engine {engine.info.name!r} gives no log-odds in {engine.info.precision}, which this threshold "
-                    "needs; take engine='onnxruntime' in fp32, or a probability as threshold"
+                    "needs; take onnxruntime, openvino or torch in fp32, or a probability as threshold"
                 )
             return engine.log_odds(frames)
 

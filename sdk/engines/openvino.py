@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.checks import network_file, require_cpu
+from pitviper.sdk.engines.sigmoid import with_log_odds
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "OpenVinoEngine", "compile_on_cpu", "status"]
@@ -174,6 +175,8 @@ class OpenVinoEngine:
                 "precision='auto', or take engine='onnxruntime'"
             )
         self._request: Any = compiled.create_infer_request()
+        self._second: Any = None
+        self._package, self._file, self._threads = package, name, threads
         used = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._info = EngineInfo(NAME, _version() or "unknown", "cpu", running, used)
 
@@ -193,9 +196,30 @@ class OpenVinoEngine:
         probability: NDArray[np.float32] = found[0]
         return probability
 
+    @property
+    def gives_log_odds(self) -> bool:
+        """Not in 8 bits, whose network is of other parts."""
+        return self._info.precision != "int8"
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]. The first call compiles the network again for it."""
+        if self._request is None:
+            raise EngineError("the engine is closed; make a new Detector")
+        if self._second is None:
+            name = f"{self._package.path}/{self._file}"
+            content = with_log_odds(self._package.read(self._file), name)
+            compiled = compile_on_cpu(content, name, precision=self._info.precision, threads=self._threads)
+            self._second = compiled.create_infer_request()
+        try:
+            found = self._second.infer([frames], share_inputs=True)
+        except Exception as error:
+            raise EngineError(f"OpenVINO failed on frames {list(frames.shape)}: {error}") from error
+        values: NDArray[np.float32] = found[1]
+        return values
+
     def close(self) -> None:
         """Let go of the network."""
-        self._request = None
+        self._request = self._second = None
 
 
 def _precision_that_runs(compiled: Any) -> str:

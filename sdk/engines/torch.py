@@ -79,17 +79,30 @@ class TorchEngine:
 
     def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
+        return self._inferred(frames, sigmoid=True)
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Always."""
+        return True
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]."""
+        return self._inferred(frames, sigmoid=False)
+
+    def _inferred(self, frames: NDArray[np.float32], *, sigmoid: bool) -> NDArray[np.float32]:
         if self._network is None:
             raise EngineError("the engine is closed; make a new Detector")
         torch = self._torch
         try:
             with torch.inference_mode():
                 given = torch.from_numpy(frames).to(self._device, memory_format=torch.channels_last)
-                found = torch.sigmoid(self._network(given))
-                probability: NDArray[np.float32] = found.contiguous().cpu().numpy()
+                found = self._network(given)
+                found = torch.sigmoid(found) if sigmoid else found
+                values: NDArray[np.float32] = found.contiguous().cpu().numpy()
         except RuntimeError as error:
             raise EngineError(f"torch failed on frames {list(frames.shape)}: {error}") from error
-        return probability
+        return values
 
     def close(self) -> None:
         """Let go of the network."""

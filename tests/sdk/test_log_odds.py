@@ -90,6 +90,20 @@ def test_the_shipped_network_gives_its_log_odds_unchanged(plant: Callable[..., F
         assert len(detector.detect(frame, threshold=sdk.LogOdds(math.nextafter(top, 0.0)))) == 1
 
 
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_other_engines_give_the_same_log_odds(engine: str, plant: Callable[..., Frames]) -> None:
+    reason = next(status for status in sdk.engines() if status.name == engine)
+    if not reason.usable:
+        pytest.skip(f"{engine}: {reason.reason}")
+    frame = plant((64, 96), {(20, 30): 2, (40, 70): 3}, contrast=300)
+    with sdk.Detector("pit-n", engine=engine) as other, sdk.Detector("pit-n", engine="onnxruntime") as first:
+        assert other.gives_log_odds
+        theirs, ours = (each.detect(frame, threshold=sdk.LogOdds(2)).log_odds_map for each in (other, first))
+        # Sums of some hundred products in float32, in another order, of values up to some tens.
+        assert np.abs(theirs - ours).max() < 1e-2
+        assert np.abs(other.detect(frame).score_map - 1 / (1 + np.exp(-theirs))).max() < 1e-5
+
+
 def test_a_model_of_another_kind_is_refused() -> None:
     with pytest.raises(sdk.EngineError, match=r"x\.onnx: its log-odds cannot be had"):
         with_log_odds(b"\x00garbage", "x.onnx")
