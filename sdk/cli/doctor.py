@@ -86,6 +86,9 @@ def _packages() -> dict[str, str]:
         "onnx",
         "safetensors",
         "supervision",
+        "starlette",
+        "paho-mqtt",
+        "prometheus-client",
     )
     found = {}
     for name in names:

