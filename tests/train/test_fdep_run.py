@@ -141,7 +141,7 @@ def test_main_branch_of_a_finished_run(run: Path, tiny: Path) -> None:
 def test_main_branch_needs_an_fdep_run_and_the_same_file(
     finished: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ValueError, match="is a run of 'supervised'; only fdep has a main branch"):
+    with pytest.raises(ValueError, match="is a run of 'supervised'; only fdep and semantic_priors have"):
         load_main_branch(finished)
     summary = json.loads((run / "run.json").read_text())
     summary["vfm"]["sha256"] = "another"
