@@ -65,28 +65,31 @@ def unpack_weights(
 def take_turns_backwards(wanted: bool) -> None:
     """Whether kernels run on this thread of the host let their last thread go first in each phase."""
 
-def conv_block(arguments: dict[str, Any]) -> None:
-    """Run on the host. ``arguments`` are the fields of ``ConvBlockArgs``, addresses as integers.
+def conv_block(arguments: dict[str, Any], stream: int | None = None) -> None:
+    """``arguments`` are the fields of ``ConvBlockArgs``, addresses as integers.
+
+    Without ``stream`` run on the host, with host memory; with one, a ``cudaStream_t``, queued, with device memory.
 
     Raises:
         ValueError: Fields that no kernel runs.
+        RuntimeError: CUDA refuses.
     """
 
-def residual_block(arguments: dict[str, Any]) -> None:
-    """Run on the host. ``arguments`` are the fields of ``ResidualBlockArgs``, addresses as integers.
+def residual_block(arguments: dict[str, Any], stream: int | None = None) -> None:
+    """The same with the fields of ``ResidualBlockArgs``."""
 
-    Raises:
-        ValueError: Fields that no kernel runs.
+def standardise_phases(arguments: dict[str, Any], on_gpu: bool, stream: int | None = None) -> None:
+    """Run the kernel bodies on host memory; ``arguments`` is made in `standardise.cuda_impl`.
+
+    With ``stream``, a ``cudaStream_t``, the launches are queued, all addresses are device memory, and ``on_gpu`` is
+    not looked at.
     """
-
-def standardise_phases(arguments: dict[str, Any], on_gpu: bool) -> None:
-    """Run the kernel bodies on host memory; ``arguments`` is made in `standardise.cuda_impl`."""
 
 def standardise_phases_bytes(arguments: dict[str, Any]) -> int:
     """Bytes of workspace that these arguments need; 0 when they do not fit."""
 
-def extract_targets_phases(arguments: dict[str, Any], on_gpu: bool) -> None:
-    """Run the kernel bodies on host memory; ``arguments`` is made in `extract_targets.cuda_impl`."""
+def extract_targets_phases(arguments: dict[str, Any], on_gpu: bool, stream: int | None = None) -> None:
+    """The same; ``arguments`` is made in `extract_targets.cuda_impl`."""
 
 def extract_targets_phases_bytes(arguments: dict[str, Any]) -> tuple[int, int]:
     """Bytes of workspace for the batch (0 when the arguments do not fit), and of one frame's header and records."""

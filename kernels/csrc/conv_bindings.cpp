@@ -4,7 +4,9 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <stdexcept>
+#include <type_traits>
 
 #include "conv_weights.h"
 #include "residual_block.h"
@@ -81,7 +83,24 @@ Args common(const py::dict& given) {
   return args;
 }
 
-void conv(const py::dict& given) {
+// Without a stream the calling thread runs the kernel's body on host memory. With one (a cudaStream_t) the launch is
+// queued, and every address is device memory.
+template <typename Args>
+void run(const Args& args, std::optional<Address> stream, Status (*on_host)(const Args&)) {
+  const py::gil_scoped_release released;
+  if (!stream) return require(on_host(args));
+#ifdef PITVIPER_CUDA_ARCHITECTURES
+  if constexpr (std::is_same_v<Args, ConvBlockArgs>) {
+    require(conv_block::launch_cuda(args, write_at<void>(*stream)));
+  } else {
+    require(residual_block::launch_cuda(args, write_at<void>(*stream)));
+  }
+#else
+  throw std::runtime_error("the module was built without nvcc");
+#endif
+}
+
+void conv(const py::dict& given, std::optional<Address> stream) {
   auto args = common<ConvBlockArgs>(given);
   args.out_channels = given["out_channels"].cast<int>();
   args.kernel = given["kernel"].cast<int>();
@@ -93,11 +112,10 @@ void conv(const py::dict& given) {
   args.residual = read_at<void>(given["residual"].cast<Address>());
   if (given.contains("merge")) args.merge = merge_of(given["merge"].cast<py::dict>());
   if (given.contains("head")) args.head = head_of(given["head"].cast<py::dict>());
-  const py::gil_scoped_release released;
-  require(conv_block::launch_host(args));
+  run(args, stream, &conv_block::launch_host);
 }
 
-void residual(const py::dict& given) {
+void residual(const py::dict& given, std::optional<Address> stream) {
   auto args = common<ResidualBlockArgs>(given);
   args.channels = given["channels"].cast<int>();
   args.shortcut = given["shortcut"].cast<bool>();
@@ -105,8 +123,7 @@ void residual(const py::dict& given) {
   args.bias1 = read_at<float>(given["bias1"].cast<Address>());
   args.weight2 = read_at<void>(given["weight2"].cast<Address>());
   args.bias2 = read_at<float>(given["bias2"].cast<Address>());
-  const py::gil_scoped_release released;
-  require(residual_block::launch_host(args));
+  run(args, stream, &residual_block::launch_host);
 }
 
 }  // namespace
@@ -119,8 +136,8 @@ void bind_convolutions(py::module_& m) {
   m.def("unpack_weights", &unpack, py::arg("packed"), py::arg("out_channels"), py::arg("in_channels"),
         py::arg("kernel"), py::arg("dtype"), py::arg("weight"));
   m.def("take_turns_backwards", [](bool wanted) { phases::last_thread_first() = wanted; }, py::arg("wanted"));
-  m.def("conv_block", &conv, py::arg("arguments"));
-  m.def("residual_block", &residual, py::arg("arguments"));
+  m.def("conv_block", &conv, py::arg("arguments"), py::arg("stream") = py::none());
+  m.def("residual_block", &residual, py::arg("arguments"), py::arg("stream") = py::none());
 }
 
 }  // namespace pitviper

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binds addresses and sizes of the frame operations' kernel bodies. All addresses are host memory.
+// Binds addresses and sizes of the frame operations' kernel bodies. All addresses are host memory, but with a stream.
 #include "frame_bindings.h"
 
 #include <pybind11/stl.h>
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "binding_arguments.h"
@@ -18,15 +19,19 @@ namespace {
 using binding::address;
 using binding::value;
 
+// A stream (a cudaStream_t): the launches are queued on it, and every address is device memory.
+using Stream = std::optional<std::uintptr_t>;
+
 template <typename Args>
-void run(const Args& args, bool on_gpu, Status (*on_host)(const Args&)) {
+void run(const Args& args, bool on_gpu, Stream stream, Status (*on_host)(const Args&)) {
   const py::gil_scoped_release released;
-  if (!on_gpu) return binding::require(on_host(args));
+  if (!on_gpu && !stream) return binding::require(on_host(args));
 #ifdef PITVIPER_CUDA_ARCHITECTURES
+  void* queue = reinterpret_cast<void*>(stream.value_or(0));
   if constexpr (std::is_same_v<Args, StandardiseArgs>) {
-    binding::require(standardiser::run_cuda(args));
+    binding::require(stream ? standardiser::launch_cuda(args, queue) : standardiser::run_cuda(args));
   } else {
-    binding::require(extractor::run_cuda(args));
+    binding::require(stream ? extractor::launch_cuda(args, queue) : extractor::run_cuda(args));
   }
 #else
   throw std::runtime_error("the module was built without nvcc");
@@ -108,16 +113,20 @@ ExtractTargetsArgs extract_args(const py::dict& given) {
 void bind_frame_phases(py::module_& m) {
   m.def(
       "standardise_phases",
-      [](const py::dict& given, bool on_gpu) { run(standardise_args(given), on_gpu, &standardiser::launch_host); },
-      py::arg("arguments"), py::arg("on_gpu"));
+      [](const py::dict& given, bool on_gpu, Stream stream) {
+        run(standardise_args(given), on_gpu, stream, &standardiser::launch_host);
+      },
+      py::arg("arguments"), py::arg("on_gpu"), py::arg("stream") = py::none());
   m.def(
       "standardise_phases_bytes",
       [](const py::dict& given) { return standardiser::workspace_bytes(standardise_args(given)); },
       py::arg("arguments"));
   m.def(
       "extract_targets_phases",
-      [](const py::dict& given, bool on_gpu) { run(extract_args(given), on_gpu, &extractor::launch_host); },
-      py::arg("arguments"), py::arg("on_gpu"));
+      [](const py::dict& given, bool on_gpu, Stream stream) {
+        run(extract_args(given), on_gpu, stream, &extractor::launch_host);
+      },
+      py::arg("arguments"), py::arg("on_gpu"), py::arg("stream") = py::none());
   m.def(
       "extract_targets_phases_bytes",
       [](const py::dict& given) {
