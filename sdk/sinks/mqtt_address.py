@@ -12,7 +12,7 @@ from pitviper.sdk.errors import InputError
 __all__ = ["MqttAddress"]
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-_TOPIC_BYTES: Final = 65535 - len("/availability")
+_LONGEST_BYTES: Final = 16384
 _FORM: Final = "mqtt://USER:PASSWORD@HOST:PORT/TOPIC, or mqtts:// for TLS"
 
 
@@ -50,14 +50,17 @@ class MqttAddress:
         try:
             parts = urlsplit(url)
             port = parts.port
+            # What no resolver and no broker could be sent: lone surrogates, labels of more than 63 characters.
+            (parts.hostname or "").encode("idna")
+            size = len(url.encode()) + len((password or "").encode())
         except ValueError as error:
             raise InputError(f"the MQTT address cannot be read; it must be {_FORM}") from error
-        if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        if parts.scheme not in _PORTS or not parts.hostname or port == 0 or size > _LONGEST_BYTES:
             raise InputError(f"the MQTT address must be {_FORM}")
         if set(url) & set("?#"):
             raise InputError(f"the MQTT address must be {_FORM}; write ? and # of a password as %3F and %23")
         topic = unquote(parts.path.removeprefix("/"))
-        if not topic or set(topic) & set("+#\0") or len(topic.encode()) > _TOPIC_BYTES:
+        if not topic or set(topic) & set("+#\0"):
             raise InputError(
                 f"the MQTT topic {topic[:80]!r} cannot be published to: one without + and # is needed, {_FORM}"
             )

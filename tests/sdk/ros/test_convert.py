@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pitviper import sdk
 from pitviper.sdk.ros import read_image, to_detection_array
@@ -140,6 +143,28 @@ def test_sizes_that_do_not_agree_are_refused(image: Any, changes: dict[str, Any]
         setattr(message, name, value)
     with pytest.raises(sdk.InputError, match="does not fit"):
         read_image(message)
+
+
+@given(
+    st.integers(0, 2**32 - 1) | st.integers(0, 9),
+    st.integers(0, 2**32 - 1) | st.integers(0, 9),
+    st.integers(0, 2**32 - 1) | st.integers(0, 40),
+    st.binary(max_size=300),
+    st.sampled_from(["mono8", "16UC1", "32FC1"]),
+)
+def test_any_sizes_are_read_or_refused(
+    height: int, width: int, step: int, data: bytes, encoding: str
+) -> None:
+    stamp = SimpleNamespace(sec=1, nanosec=0)
+    message = SimpleNamespace(
+        encoding=encoding, height=height, width=width, step=step, data=data, is_bigendian=0
+    )
+    message.header = SimpleNamespace(stamp=stamp)
+    try:
+        frame = read_image(message)
+    except sdk.InputError:
+        return
+    assert frame.image.shape == (height, width)
 
 
 def test_colour_is_refused_with_the_fix(image: Any) -> None:

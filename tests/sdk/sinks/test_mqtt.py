@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pitviper import sdk
 from pitviper.sdk.sinks import Mqtt, OutputStats
+from pitviper.sdk.sinks.mqtt_address import MqttAddress
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
 
@@ -292,6 +295,9 @@ def test_a_broker_that_stands_still_keeps_neither_the_stream_nor_the_end_waiting
         "mqtt://:secret@host/topic",
         "mqtt://[::1/topic",
         f"mqtt://host/{'x' * 70_000}",
+        f"mqtt://{'x' * 64}/topic",
+        "mqtt://host/\udcff",
+        "mqtt://\udcff@host/topic",
         "host/topic",
         "",
     ],
@@ -301,6 +307,20 @@ def test_other_addresses_are_refused(url: str) -> None:
         Mqtt(url)
     assert "secret" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@given(st.text(alphabet=st.sampled_from("mqtts:/@%+#?[]0a5f.\udcff\0é"), max_size=40), st.text() | st.none())
+def test_no_other_error_comes_from_an_address(rest: str, password: str | None) -> None:
+    for url in (rest, f"mqtt://{rest}", f"mqtts://user:secret@{rest}"):
+        try:
+            address = MqttAddress.parse(url, password=password)
+        except sdk.InputError as error:
+            shown = str(error)
+        else:
+            shown = f"{address} {address!r}"
+            assert address.topic
+            assert f"{address.host}{address.topic}{address.user}{address.password}".encode()
+        assert "secret" not in shown
 
 
 def test_other_arguments_are_refused() -> None:
