@@ -121,6 +121,8 @@ def _print(made: Calibration) -> None:
         alarms, bound = made.alarms(level), made.bound(level)
         row = f"{_named(level):>11}  {alarms:20d}  {alarms / made.blocks:5.3f}  {bound:7.4f}"
         lines.append(row + (f"  {bound * per_hour:16.1f}" if per_hour else ""))
+        if alarms == 0:
+            break  # Higher thresholds have the same row.
     if made.resemblance is not None:
         lines.append(f"rank correlation of neighbouring blocks {made.resemblance:.2f} (independent: 0)")
     lines.append(f"holds if: {made.assumption}")
