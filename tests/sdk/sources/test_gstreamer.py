@@ -16,7 +16,7 @@ from pitviper.sdk.sources import gstreamer, open_source
 SYSTEM = Path("/usr/lib/python3/dist-packages")
 
 RUN = """
-import importlib.util, sys
+import importlib.util, sys, threading
 sys.path.append(sys.argv[1])
 import numpy as np
 if importlib.util.find_spec("gi") is None:
@@ -53,6 +53,10 @@ def refused(text, kind, expected):
 refused("gst://nosuchelement location=rtsp://user:s3cret@camera", sdk.SourceError, "nosuchelement")
 refused("gst://filesrc location=/nowhere ! decodebin", sdk.SourceError, "filesrc")
 refused("gst://appsrc is-live=true", sdk.SourceTimeout, "no frame for 0.3 s")
+
+silent = open_source("gst://appsrc is-live=true", timeout_s=1000)
+threading.Timer(0.05, silent.interrupt).start()
+assert next(silent, None) is None, "a wait ends when it is interrupted"
 print("done")
 """
 

@@ -8,6 +8,8 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,29 @@ def test_a_frame_that_is_being_written_is_not_taken(name: str) -> None:
 def test_silence_is_a_timeout(name: str) -> None:
     with RingWriter(name, (32, 32)), pytest.raises(sdk.SourceTimeout, match="timeout_s"):
         next(open_source(f"shm://{name}", timeout_s=0.05))
+
+
+@pytest.mark.parametrize("camera", [None, "generic-y16"])
+def test_a_wait_ends_when_it_is_interrupted(name: str, camera: str | None) -> None:
+    with RingWriter(name, (32, 32)):
+        source = open_source(f"shm://{name}", timeout_s=1000, camera=camera)
+        threading.Timer(0.05, source.interrupt).start()
+        assert next(source, None) is None
+
+
+def test_what_a_killed_writer_left_is_refused_when_it_is_old(name: str) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with RingWriter(name, (32, 32)) as writer:
+        writer.write(np.zeros((32, 32), np.uint16))
+        struct.pack_into("<I", writer._map, 28, gone.pid)
+        taken_at = writer.layout.at(0) + 16
+        # As from a writer in another container: no such process here, but a young frame, however slow this machine is.
+        struct.pack_into("<q", writer._map, taken_at, time.monotonic_ns() + 3600 * 10**9)
+        assert next(open_source(f"shm://{name}")).index == 0
+        struct.pack_into("<q", writer._map, taken_at, time.monotonic_ns() - 10**9)
+        with pytest.raises(sdk.SourceError, match=r"its writer \(process \d+\) is gone"):
+            open_source(f"shm://{name}")
 
 
 def test_what_cannot_be_opened_says_so(name: str) -> None:
