@@ -38,6 +38,7 @@ from pitviper.train.validate import Metrics, selection_score, validate
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "run.json"
+EVOLUTION = "evolution.png"
 
 
 def train_supervised(
@@ -182,6 +183,8 @@ def _train(
     )
     if fabric.is_global_zero:
         save_weights(run.network, folder / LAST)
+        if course is not None:
+            write_whole(folder / EVOLUTION, course.snapshots.to_png())
         summary = {
             "recipe": config.recipe,
             "config": config.to_dict(),

@@ -73,16 +73,27 @@ def draw_sheet(evaluation: Evaluation, *, title: str, columns: int = 5, rows: in
 
 def draw_event(event: Event) -> Image.Image:
     """One event as an RGB picture of 280 x 280 pixels, its window enlarged by nearest neighbour."""
-    height, width = event.frame.shape
-    factor = max(1, _PICTURE // max(height, width))
-    grey = Image.fromarray(_stretch(event.frame)).resize(
+    return draw_window(event.frame, event.truth, event.predicted)
+
+
+def draw_window(
+    frame: NDArray[np.generic],
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    *,
+    side: int = _PICTURE,
+) -> Image.Image:
+    """A window [h, w] of a frame, enlarged to an RGB picture of this side, truth and prediction outlined."""
+    height, width = frame.shape
+    factor = max(1, side // max(height, width))
+    grey = Image.fromarray(_stretch(frame)).resize(
         (width * factor, height * factor), Image.Resampling.NEAREST
     )
-    picture = Image.new("RGB", (_PICTURE, _PICTURE), _EMPTY)
-    left, top = (_PICTURE - width * factor) // 2, (_PICTURE - height * factor) // 2
+    picture = Image.new("RGB", (side, side), _EMPTY)
+    left, top = (side - width * factor) // 2, (side - height * factor) // 2
     picture.paste(grey.convert("RGB"), (left, top))
     # Truth outside its border and prediction inside: where they coincide both are seen, and so is a single pixel.
-    for mask, colour, inside in ((event.truth, TRUTH, False), (event.predicted, PREDICTION, True)):
+    for mask, colour, inside in ((truth, TRUTH, False), (predicted, PREDICTION, True)):
         picture.paste(colour, (left - _LINE, top - _LINE), _outline(mask, factor, inside=inside))
     return picture
 

@@ -106,7 +106,8 @@ def same_run(whole: Path, other: Path) -> None:
         a, b = load_file(whole / file), load_file(other / file)
         assert a.keys() == b.keys()
         assert [key for key in a if not torch.equal(a[key], b[key])] == [], file
-    assert (whole / "run.json").read_text() == (other / "run.json").read_text()
+    for file in ("run.json", "evolution.png"):
+        assert (whole / file).read_bytes() == (other / file).read_bytes()
 
 
 def test_labels_and_weights_change(finished: Path) -> None:

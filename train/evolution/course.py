@@ -17,6 +17,7 @@ from pitviper.train.data.store import StoredFrame
 from pitviper.train.evolution.phases import Phases
 from pitviper.train.evolution.pools import LabelPools, Predict
 from pitviper.train.evolution.reweighting import Reweighting
+from pitviper.train.evolution.snapshots import Snapshots
 from pitviper.train.loop import TrainingRun
 from pitviper.train.validate import predict_standardised
 
@@ -46,12 +47,15 @@ class Course:
         self.facts = facts
         self.start_loss = start_loss
         self.reweighting = reweighting
+        self.snapshots = Snapshots(list(pools.frames.values()))
 
     def frames(self, run: TrainingRun) -> Sequence[StoredFrame]:
         """The selected frames; where an epoch begins and it is due, after an update of labels and mining.
 
         Labels follow the averaged teacher. A run that goes on inside an epoch has the labels of its checkpoint.
         """
+        if run.step == 0 and run.epoch == 0:
+            self.snapshots.take(0, self.pools)
         if run.step == 0 and self.phases.updates(run.epoch) and self._has_begun(run):
             with averaged_teacher(run) as predict:
                 self.pools.update(predict)
@@ -59,6 +63,7 @@ class Course:
                 if self.phases.mines(run.epoch):
                     allowed = self.phases.allowed_misses(run.epoch)
                     admitted = self.pools.mine(predict, allowed_misses=allowed)
+            self.snapshots.take(run.epoch, self.pools)
             numbers = self.pools.describe()
             print(
                 f"  labels updated, {admitted} frames admitted: {numbers['selected']:.0f} are trained with, "
@@ -82,8 +87,9 @@ class Course:
         return numbers
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Labels, cluster parameters and their optimiser."""
+        """Labels, what was looked at of them, cluster parameters and their optimiser."""
         state = {f"pools.{key}": value for key, value in self.pools.state_dict().items()}
+        state |= {f"snapshots.{key}": value for key, value in self.snapshots.state_dict().items()}
         if self.reweighting:
             state |= {f"clusters.{k}": v for k, v in self.reweighting.parameters.state_dict().items()}
         return state
@@ -91,6 +97,7 @@ class Course:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave."""
         self.pools.load_state_dict(_below(state, "pools."))
+        self.snapshots.load_state_dict(_below(state, "snapshots."))
         if self.reweighting:
             self.reweighting.parameters.load_state_dict(_below(state, "clusters."))
 

@@ -3,41 +3,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pitviper.core.datasets import Sample
-from pitviper.train.data.store import make_frame
 from pitviper.train.evolution.pools import LabelPools, PoolRule
 from pitviper.train.evolution.update import LESPS
-from pitviper.train.points.initial import initial_mask
 from pitviper.train.points.source import PointFrame
 
 SPOTS = ((12, 12), (40, 44))
+MakePools = Callable[..., LabelPools]
 
 
-def frame(name: str, *, amplitude: float, points: tuple[tuple[int, int], ...] = SPOTS) -> PointFrame:
-    """64x64 with a spot of this amplitude at each of SPOTS; edges find an amplitude of 100, and not one of 20."""
-    rows, columns = np.mgrid[:64, :64]
-    light = sum(amplitude * np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / 3) for r, c in SPOTS)
-    noise = np.random.default_rng(len(name)).normal(0, 1, (64, 64))
-    raw = np.rint(60 + light + noise).astype(np.uint8)
-    truth = np.asarray((light > amplitude / 2) & bool(points))
-    labels = np.array(points, np.int32).reshape(-1, 2)
-    found = initial_mask(raw, labels)
-    return PointFrame(make_frame(name, raw, truth & False), labels, found, truth, Sample(name, None, None))  # type: ignore[arg-type]
-
-
-def pools(**rule: Any) -> LabelPools:
+@pytest.fixture
+def pools(spot_frame: Callable[..., PointFrame]) -> Callable[..., LabelPools]:
+    """Makes pools of a frame that edges label (twice), one that they do not, and one without points."""
     frames = [
-        frame("s/bright", amplitude=100),
-        frame("s/weak", amplitude=20),
-        frame("s/empty", amplitude=20, points=()),
+        spot_frame("s/bright", amplitude=100),
+        spot_frame("s/weak", amplitude=20),
+        spot_frame("s/empty", amplitude=20, points=()),
     ]
-    return LabelPools([*frames, frames[0]], PoolRule(**rule))
+    return lambda **rule: LabelPools([*frames, frames[0]], PoolRule(**rule))
 
 
 def perfect(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -48,7 +37,7 @@ def perfect(image: NDArray[Any]) -> NDArray[np.float32]:
     return probability
 
 
-def test_easy_frames_begin() -> None:
+def test_easy_frames_begin(pools: MakePools) -> None:
     found = pools()
     assert [f.name for f in found.training_frames()] == ["s/bright", "s/empty", "s/bright"]
     bright, empty, again = found.training_frames()
@@ -59,7 +48,7 @@ def test_easy_frames_begin() -> None:
     assert found.describe() == {"selected": 2, "waiting": 1, "label_iou": 1.0}
 
 
-def test_every_frame_begins_with_a_share_below_zero_or_from_points() -> None:
+def test_every_frame_begins_with_a_share_below_zero_or_from_points(pools: MakePools) -> None:
     weak = {f.name: f for f in pools(least_share=-1.0).training_frames()}["s/weak"]
     assert weak.targets.tolist() == [list(p) for p in SPOTS], "rejected points are single pixels"
     lesps = pools(from_points=True, soft=True, update=LESPS).training_frames()
@@ -68,7 +57,7 @@ def test_every_frame_begins_with_a_share_below_zero_or_from_points() -> None:
     assert lesps[0].mask.dtype == np.float16
 
 
-def test_a_mined_frame_stays() -> None:
+def test_a_mined_frame_stays(pools: MakePools) -> None:
     found = pools()
     assert found.mine(lambda image: perfect(image) * 0, allowed_misses=0.9) == 0
     assert found.mine(perfect, allowed_misses=0.0) == 1
@@ -80,7 +69,7 @@ def test_a_mined_frame_stays() -> None:
     assert found.describe()["waiting"] == 0
 
 
-def test_updates_grow_and_decay() -> None:
+def test_updates_grow_and_decay(pools: MakePools) -> None:
     found = pools()
     for _ in range(3):
         found.update(perfect)
@@ -97,7 +86,7 @@ def test_updates_grow_and_decay() -> None:
     assert held.training_frames()[0].mask.sum() == 18
 
 
-def test_frames_without_points_are_not_asked_for() -> None:
+def test_frames_without_points_are_not_asked_for(pools: MakePools) -> None:
     asked = []
 
     def predict(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -110,7 +99,7 @@ def test_frames_without_points_are_not_asked_for() -> None:
     assert not found.labels["s/empty"].any()
 
 
-def test_a_failing_prediction_changes_nothing() -> None:
+def test_a_failing_prediction_changes_nothing(pools: MakePools) -> None:
     found = pools(least_share=-1.0)
     before = {name: label.copy() for name, label in found.labels.items()}
     answers = iter([perfect(before["s/bright"]), np.full((64, 64), np.nan, np.float32)])
@@ -120,7 +109,7 @@ def test_a_failing_prediction_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("protect", ["points", "initial"])
-def test_state_comes_back(protect: str) -> None:
+def test_state_comes_back(protect: str, pools: MakePools) -> None:
     first, second = pools(protect=protect), pools(protect=protect)
     first.update(perfect)
     first.mine(perfect, allowed_misses=0.0)
@@ -134,7 +123,7 @@ def test_state_comes_back(protect: str) -> None:
     assert all(a.name == b.name and np.array_equal(a.mask, b.mask) for a, b in frames)
 
 
-def test_state_of_other_frames_is_refused() -> None:
+def test_state_of_other_frames_is_refused(pools: MakePools) -> None:
     state = pools().state_dict()
     other = {key.replace("0", "7"): value for key, value in state.items()}
     with pytest.raises(ValueError, match="of other frames"):
@@ -143,8 +132,8 @@ def test_state_of_other_frames_is_refused() -> None:
         pools().load_state_dict({key: value[:32] for key, value in state.items()})
 
 
-def test_nothing_to_begin_with() -> None:
+def test_nothing_to_begin_with(spot_frame: Callable[..., PointFrame]) -> None:
     with pytest.raises(ValueError, match=r"of none of 1 frames .*--polarity"):
-        LabelPools([frame("s/weak", amplitude=20)], PoolRule())
+        LabelPools([spot_frame("s/weak", amplitude=20)], PoolRule())
     with pytest.raises(ValueError, match="points, initial, got 'all'"):
         PoolRule(protect="all")
