@@ -29,7 +29,7 @@ from pitviper.sdk.stream_stats import Spread
 SHAPE = (512, 640)
 WARM_UP, ROUNDS = 20, 300
 MAP_TOLERANCE = 2e-2
-"""Largest difference of one probability: maps in fp16 move a logit by some hundredths, and the sigmoid by a quarter."""
+"""Largest difference of one probability on the synthetic frame, where maps in fp16 move a logit by some hundredths."""
 
 Way = Callable[[NDArray[np.uint16]], NDArray[np.float32]]
 

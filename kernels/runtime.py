@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pitviper.kernels import checks, native
+from pitviper.kernels import checks, dlpack, native
 from pitviper.kernels.extract_targets.targets import Targets
 
 _TYPES: Final = {"|u1": 1, "<u2": 2, "<f2": 3, "<f4": 4}
@@ -120,7 +120,7 @@ class FusedRuntime:
 
         Args:
             frame: uint8, uint16, float16 or float32 [H, W], at least 32 x 32: a NumPy array, an object with
-                ``__cuda_array_interface__`` (PyTorch and CuPy on a GPU), or with ``__dlpack__`` in ordinary memory.
+                ``__cuda_array_interface__`` (PyTorch and CuPy on a GPU), or with ``__dlpack__`` (of a GPU too).
                 It is never written to; what is pinned or on a GPU must stay as it is until its result was polled.
             id: Comes back with the result.
             pinned: The array lies in page-locked memory, so that it need not be copied first.
@@ -131,11 +131,14 @@ class FusedRuntime:
             TypeError: Not such an object, or another dtype.
             RuntimeFailure: ``PV_FRAME``, ``PV_BUSY`` (two frames are in flight), ``PV_DEVICE`` or ``PV_MEMORY``.
         """
-        interface = getattr(frame, "__cuda_array_interface__", None)
+        interface, owner = getattr(frame, "__cuda_array_interface__", None), frame
+        if interface is None and dlpack.on_gpu(frame):
+            there = dlpack.exported(frame)
+            interface, owner = there.interface, (frame, there.owner)
         if interface is not None:
             address, layout, own_stream = _on_gpu(interface)
             self._call("submit", self._handle, address, layout, _GPU, stream or own_stream, id)
-            self._kept.append(frame)
+            self._kept.append(owner)
             return
         if not isinstance(frame, np.ndarray) and hasattr(frame, "__dlpack__"):
             frame = np.from_dlpack(frame)
@@ -222,6 +225,10 @@ class FusedRuntime:
 
 def _on_gpu(interface: dict[str, Any]) -> tuple[int, tuple[int, int, int, int], int]:
     """Address, layout and stream of a ``__cuda_array_interface__``."""
+    missing = [name for name in ("typestr", "shape", "data") if name not in interface]
+    if missing or interface.get("mask") is not None:
+        found = f"it lacks {', '.join(missing)}" if missing else "it has a mask"
+        raise TypeError(f"this __cuda_array_interface__ cannot be read: {found}")
     kind, shape = interface["typestr"], tuple(interface["shape"])
     if kind not in _TYPES or len(shape) != 2:
         raise TypeError(

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import zlib
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from pitviper import sdk
 from pitviper.core.plan import build_plan
+from pitviper.kernels import dlpack
 from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure
 
 HEADER, VALUE, LAUNCH = 248, 16, 108
@@ -183,6 +186,92 @@ def test_dlpack_in_ordinary_memory_is_read(runtime: FusedRuntime) -> None:
 
     frame = scene((48, 64))
     np.testing.assert_array_equal(found(runtime, Holder(frame)), found(runtime, frame))
+
+
+class OnGpu:
+    """A tensor on a GPU as DLPack tells of it. The memory is the host's, which nothing here reads."""
+
+    def __init__(self, array: NDArray[Any], *, device: int = 2, lanes: int = 1, sparse: bool = True) -> None:
+        self._array, self._device, self.streams = array, device, []
+        sides = array.ndim
+        code = {"u": 1, "f": 2, "i": 0}[array.dtype.kind]
+        size = array.itemsize
+        self._shape = (ctypes.c_int64 * sides)(*array.shape)
+        self._strides = (ctypes.c_int64 * sides)(*(step // size for step in array.strides))
+        self._tensor = dlpack.DLTensor(
+            array.ctypes.data - 64,
+            (device, 0),
+            sides,
+            (code, 8 * size, lanes),
+            self._shape,
+            self._strides if sparse else None,
+            64,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._device, 0
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        self.streams.append(stream)
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+        capsule: object = new(ctypes.addressof(self._tensor), b"dltensor", None)
+        return capsule
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f2", "<f4"])
+def test_dlpack_of_a_gpu_reaches_the_runtime_with_its_place_and_its_stream(
+    runtime: FusedRuntime, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(runtime, "_call", lambda *values: calls.append(values))
+    whole = np.zeros((64, 100), dtype)
+    rows_apart, dense = OnGpu(whole[:, 10:74]), OnGpu(whole, sparse=False)
+    runtime.submit(rows_apart, id=5)
+    runtime.submit(dense, stream=77)
+    kind = {"u1": 1, "<u2": 2, "<f2": 3, "<f4": 4}[dtype]
+    (_, _, address, layout, place, stream, id), (_, _, second, dense_layout, _, asked, _) = calls
+    assert (address, second) == (whole[:, 10:].ctypes.data, whole.ctypes.data)
+    assert layout == (kind, 64, 64, 100 * whole.itemsize)
+    assert dense_layout == (kind, 64, 100, 100 * whole.itemsize)
+    assert (place, stream, id, asked) == (2, 1, 5, 77)
+    assert rows_apart.streams == [1], "the exporter lets the default stream wait for its work"
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "words"),
+    [
+        (OnGpu(np.zeros((64, 64), np.uint16)), RuntimeFailure, "lies on a GPU"),
+        (OnGpu(np.zeros((64, 64), np.int32)), TypeError, "type code 0 of 32 bits"),
+        (OnGpu(np.zeros((64, 64), np.float64)), TypeError, "<f8"),
+        (OnGpu(np.zeros((64, 64), np.uint16), lanes=4), TypeError, "4 lanes"),
+        (OnGpu(np.zeros((3, 64, 64), np.uint16)), TypeError, r"\[3, 64, 64\]"),
+        (OnGpu(np.zeros((64, 64), np.uint16).T), TypeError, "columns adjacent"),
+        (SimpleNamespace(__cuda_array_interface__={"shape": (64, 64)}), TypeError, "lacks typestr, data"),
+        (
+            SimpleNamespace(
+                __cuda_array_interface__={"shape": (4, 4), "typestr": "<u2", "data": (64, True), "mask": 1}
+            ),
+            TypeError,
+            "has a mask",
+        ),
+    ],
+)
+def test_gpu_memory_that_is_no_frame_is_refused(
+    runtime: FusedRuntime, frame: Any, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        runtime.submit(frame)
+    assert len(found(runtime, scene((64, 64)))) == 1
+
+
+def test_a_capsule_that_was_used_is_refused(runtime: FusedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = OnGpu(np.zeros((64, 64), np.uint16))
+    monkeypatch.setattr(OnGpu, "__dlpack__", lambda self, **_: "no capsule")
+    with pytest.raises(TypeError, match="no unused capsule"):
+        runtime.submit(frame)
 
 
 def test_two_frames_are_in_flight_and_come_back_in_order(runtime: FusedRuntime) -> None:
