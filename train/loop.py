@@ -48,7 +48,7 @@ class Companion(Stateful, Protocol):
     def extra(self, names: Sequence[str]) -> dict[str, Tensor]:
         """Further arguments of the task for a part with crops of these frames."""
 
-    def after_epoch(self, run: TrainingRun) -> dict[str, float]:
+    def after_epoch(self, run: TrainingRun) -> dict[str, Any]:
         """Act between two epochs, before the validation; the history gets what is returned."""
 
 

@@ -14,9 +14,10 @@ from pitviper.core.evaluation import Evaluation, evaluate
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.report import write_report
 from pitviper.core.report.plots import COLOURS
+from pitviper.train.clusters.weights_plot import plot_weights
 from pitviper.train.config import DetectorConfig, recipe_of, stored_config
 from pitviper.train.history_plot import plot_history
-from pitviper.train.run import BEST, load_main_branch, load_run, open_splits
+from pitviper.train.run import BEST, EVOLUTION, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
 
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
@@ -68,10 +69,20 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         facts=_recipe_facts(summary, branch)
         | _facts(config, summary, f"{which}, epoch {epoch} of {config.epochs}")
         | {f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
-        figures={"Training": curves},
+        figures={"Training": curves} | _companion_figures(folder, summary),
     ).page
     (output / "training.png").write_bytes(curves)
     return page
+
+
+def _companion_figures(folder: Path, summary: dict[str, Any]) -> dict[str, bytes]:
+    """What a run from points left to look at: labels over the run, and the weights of its clusters."""
+    figures = {}
+    if (folder / EVOLUTION).is_file():
+        figures["Labels of some training frames"] = (folder / EVOLUTION).read_bytes()
+    if "clusters" in summary:
+        figures["Weights of the clusters"] = plot_weights(summary["history"], summary["clusters"]["sizes"])
+    return figures
 
 
 def _branches(folder: Path, which: str, branch: str) -> tuple[dict[str, DetectorNetwork], dict[str, Any]]:

@@ -29,6 +29,7 @@ from pitviper.train.package import package_run
 from pitviper.train.point_config import LESPSConfig, PALConfig, PointConfig, SemanticPriorsConfig
 from pitviper.train.points.files import write_points
 from pitviper.train.points.source import load_point_frames
+from pitviper.train.report import report_run
 from pitviper.train.run import load_main_branch, load_run, train_points
 from pitviper.train.state import CHECKPOINT, read_numbers
 from pitviper.train.validate import predict_standardised
@@ -112,7 +113,8 @@ def same_run(whole: Path, other: Path) -> None:
 
 def test_labels_and_weights_change(finished: Path) -> None:
     numbers = [record["companion"] for record in history(finished)]
-    assert numbers[0]["weight_max"] > 1.0 > numbers[0]["weight_min"], "after the first upper step"
+    low, high = sorted(numbers[0]["weights"])
+    assert low < 1.0 < high, "after the first upper step"
     tensors = load_file(finished / CHECKPOINT)
     labels = [value for key, value in tensors.items() if key.startswith("companion/pools.label")]
     assert len(labels) == numbers[-1]["selected"] > 0
@@ -195,6 +197,13 @@ def test_what_is_shipped_is_the_plain_network(finished: Path, spotted: Path, tmp
     assert np.array_equal(shipped, predict_standardised(student, image))
     assert np.array_equal(shipped, predict_standardised(teacher.task.network.eval(), image))  # type: ignore[union-attr]
     assert not np.array_equal(shipped, predict_standardised(teacher, image))
+
+
+def test_the_report_shows_labels_and_weights(finished: Path, tmp_path: Path) -> None:
+    page = report_run(finished, tmp_path, "last", branch="both").read_text()
+    for heading in ("Labels of some training frames", "Weights of the clusters"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "semantic_priors with" in page
 
 
 def test_resuming_needs_the_same_points(finished: Path, spotted: Path, tmp_path: Path) -> None:

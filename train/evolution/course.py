@@ -77,9 +77,9 @@ class Course:
         """``weights`` of the samples, where clusters have any."""
         return {"weights": self.reweighting.weights(names)} if self.reweighting else {}
 
-    def after_epoch(self, run: TrainingRun) -> dict[str, float]:
+    def after_epoch(self, run: TrainingRun) -> dict[str, Any]:
         """Upper steps where an interval ends; the state of the pools and the weights, for the history."""
-        numbers = self.pools.describe()
+        numbers: dict[str, Any] = self.pools.describe()
         if self.reweighting:
             numbers |= self.reweighting.after_epoch(
                 run, due=self.phases.is_interval(run.epoch), pools=self.pools

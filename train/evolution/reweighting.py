@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,14 +54,14 @@ class Reweighting:
         """Clusters of these frames, int64 [B]."""
         return torch.tensor([self.clusters[name] for name in names])
 
-    def after_epoch(self, run: TrainingRun, *, due: bool, pools: LabelPools) -> dict[str, float]:
+    def after_epoch(self, run: TrainingRun, *, due: bool, pools: LabelPools) -> dict[str, Any]:
         """The upper steps, where they are due, with what they cost on stderr.
 
         Returns:
-            ``upper_loss``, the mean over the steps, where they were due, and ``weight_min`` and ``weight_max`` over
-            all clusters in one batch.
+            ``upper_loss``, the mean over the steps, where they were due, and ``weights`` as they would be in a batch
+            with one sample of each cluster.
         """
-        numbers = {}
+        numbers: dict[str, Any] = {}
         if due:
             started = time.perf_counter()
             losses = [self._step(run, pools, number) for number in range(self.config.bilevel_steps)]
@@ -74,7 +75,7 @@ class Reweighting:
                 flush=True,
             )
         every = self.parameters.weights(torch.arange(len(self.parameters.alpha)))
-        return {**numbers, "weight_min": float(every.min()), "weight_max": float(every.max())}
+        return {**numbers, "weights": [round(float(weight), 5) for weight in every]}
 
     def _step(self, run: TrainingRun, pools: LabelPools, number: int) -> float:
         """One step of the cluster parameters, and the student's own on the same upper batch; returns its loss."""

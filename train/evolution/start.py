@@ -110,6 +110,7 @@ def group_frames(
     about = {
         "clusters": len(found),
         "frames": len(different),
+        "sizes": found.sizes.tolist(),
         "of_one_frame": int((found.sizes == 1).sum()),
         "missing_descriptors": found.missing,
         "descriptors": list(found.names),
