@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of clusters of images, learned so that training with them helps on the val split.
+"""Weights of clusters of images, learned so that training with them helps on frames that are held out for it.
 
 Source: "Learning with Semantic Priors" (arXiv 2605.14346). The lower level are the network's weights y, trained with
-f(alpha, y) = mean_i w_i(alpha) l_i(y); the upper level are the cluster parameters alpha, by F(y) on the val split.
+f(alpha, y) = mean_i w_i(alpha) l_i(y); the upper level are the cluster parameters alpha, by F(y) on the held-out frames.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def hypergradient(
     weights: Sequence[Tensor],
     rate: float,
 ) -> Tensor:
-    """Derivative of the val loss in alpha [K]; F does not depend on alpha, so that it is the implicit term alone.
+    """Derivative of the upper loss in alpha [K]; F does not depend on alpha, so that it is the implicit term alone.
 
     Args:
         kind: "gn" or "unrolled".
