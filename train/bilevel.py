@@ -2,7 +2,7 @@
 """Weights of clusters of images, learned so that training with them helps on frames that are held out for it.
 
 Source: "Learning with Semantic Priors" (arXiv 2605.14346). The lower level are the network's weights y, trained with
-f(alpha, y) = mean_i w_i(alpha) l_i(y); the upper level are the cluster parameters alpha, by F(y) on the held-out frames.
+f(alpha, y) = mean_i w_i(alpha) l_i(y); the upper level is alpha, one number a cluster, by F(y) on those frames.
 """
 
 from __future__ import annotations
