@@ -12,6 +12,7 @@ speed and nothing of a GPU.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,24 +38,22 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, help="data set with a val split")
     parser.add_argument("--device", action="append", required=True, help="cpu, host or cuda:0")
     parser.add_argument("--engine", help="an engine of the detector in place of the runtime alone")
-    parser.add_argument(
-        "--precision", default="auto", help="auto, fp32, fp16 or bf16, where the device has it"
-    )
+    parser.add_argument("--precision", action="append", help="fp32, fp16, bf16 (default: auto); repeatable")
     parser.add_argument("--model", action="append", help="default: every shipped model")
     parser.add_argument("--name", default="runtime_equality", help="stem of the result")
     options = parser.parse_args()
     sets = [open_dataset(root, "val") for root in options.data]
     rows: list[dict[str, Any]] = []
-    for device in options.device:
-        for model in options.model or list_models():
-            with (
-                Detector(model, engine="onnxruntime", threads=1) as detector,
-                opened(detector, options.engine, device, options.precision) as (way, told),
-            ):
-                for dataset in sets:
-                    rows.append({**told, **compare(detector, way, dataset)})
-                    print(rows[-1], flush=True)
-            print(write_result(options.name, {"rows": rows}), flush=True)
+    models, precisions = options.model or list_models(), options.precision or ["auto"]
+    for device, precision, model in itertools.product(options.device, precisions, models):
+        with (
+            Detector(model, engine="onnxruntime", threads=1) as detector,
+            opened(detector, options.engine, device, precision) as (way, told),
+        ):
+            for dataset in sets:
+                rows.append({**told, **compare(detector, way, dataset)})
+                print(rows[-1], flush=True)
+        print(write_result(options.name, {"rows": rows}), flush=True)
 
 
 @contextmanager
