@@ -161,7 +161,8 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json", "-"]) == 0
     findings = json.loads(capsys.readouterr().out)
     assert findings["detector"]["usable"]
-    assert [entry["name"] for entry in findings["engines"]] == ["onnxruntime", "openvino", "torch", "cuda", "torch-fused"]
+    found = [entry["name"] for entry in findings["engines"]]
+    assert found == ["onnxruntime", "openvino", "torch", "cuda", "torch-fused"]
 
 
 def test_doctor_says_when_nothing_can_run(
