@@ -95,6 +95,8 @@ class CudaQueue:
 
     def recorded(self, work: Work) -> Work:
         """The replay of ``work`` as one CUDA graph."""
+        # The tensors were filled on the stream of the caller.
+        self._work.wait_stream(torch.cuda.current_stream(self._device))
         with self._on(self._work):
             # Kernels are compiled and loaded at their first launch, which a capture does not allow.
             work()

@@ -192,6 +192,7 @@ class FakeCuda:
 
         stream.record_event = record_event
         stream.wait_event = lambda event: cuda.told.append(f"{stream.name} waits for {event.name}")
+        stream.wait_stream = lambda other: cuda.told.append(f"{stream.name} waits for {other}")
         stream.synchronize = lambda: cuda.told.append(f"{stream.name} synchronised")
         return stream
 
@@ -200,6 +201,9 @@ class FakeCuda:
         self._streams.append(stream.name)
         yield
         self._streams.pop()
+
+    def current_stream(self, device: Any) -> str:
+        return self._streams[-1]
 
     def device(self, device: Any) -> Any:
         return contextlib.nullcontext()
@@ -227,6 +231,7 @@ def test_a_cuda_device_is_given_copies_and_graphs_in_an_order_that_overlaps(
     tensor = SimpleNamespace(copy_=lambda other, non_blocking: cuda.did("copy"))
     replay = queue.recorded(lambda: cuda.did("launch"))
     assert cuda.told == [
+        "work waits for default",
         "launch on work",
         "work synchronised",
         "capture on work",
