@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.manifest import file_record
 from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
@@ -28,7 +29,6 @@ from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.prior import PriorTask, grid_positions
 from pitviper.train.run import describe_set, save_weights, synthetic_frames
-from pitviper.train.state import write_whole
 from pitviper.train.validate import Metrics
 
 WEIGHTS = "prior.safetensors"

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import nn
 
+from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
@@ -32,7 +33,7 @@ from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.points import PointTask
 from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
 from pitviper.train.recipes.supervised import SupervisedTask
-from pitviper.train.state import load_module, write_whole
+from pitviper.train.state import load_module
 from pitviper.train.validate import Metrics, selection_score, validate
 
 BEST = "best.safetensors"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from pitviper.core.atomic import write_whole
 
 CHECKPOINT = "checkpoint.safetensors"
 """Name of a checkpoint in its run folder."""
@@ -65,26 +66,6 @@ def save_checkpoint(
             f"the checkpoint of {len(content) / 1e6:.1f} MB cannot be written to {folder}: {error.strerror or error}; "
             f"{kept}. Make room, then go on with --resume"
         ) from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by ``content``, or leave it as it was: a process that dies on the way changes nothing.
-
-    Raises:
-        OSError: It cannot be written, for instance because the disk is full; nothing half-written stays behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(

@@ -21,13 +21,13 @@ from safetensors.torch import load, load_file
 from pitviper.core.datasets import DatasetError, open_dataset
 from pitviper.core.manifest import WEIGHTS
 from pitviper.core.models import complexity, create_model
+from pitviper.core.points import write_points
 from pitviper.core.weights import load_model
 from pitviper.train import cli, loop, state
 from pitviper.train.evolution.start import start_course
 from pitviper.train.hardware import Hardware
 from pitviper.train.package import package_run
 from pitviper.train.point_config import LESPSConfig, PALConfig, PointConfig, SemanticPriorsConfig
-from pitviper.train.points.files import write_points
 from pitviper.train.points.source import load_point_frames
 from pitviper.train.report import report_run
 from pitviper.train.run import load_main_branch, load_run, train_points

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from pitviper.train.state import load_checkpoint, read_numbers, save_checkpoint, write_whole
+from pitviper.core.atomic import write_whole
+from pitviper.train.state import load_checkpoint, read_numbers, save_checkpoint
 
 DiskOf = Callable[[int], AbstractContextManager[None]]
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Sample, read_sample
 from pitviper.train.clusters import frequency, texture
-from pitviper.train.state import write_whole
 
 Gray = NDArray[np.float64]
 Numbers = dict[str, float]

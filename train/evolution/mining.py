@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pitviper.train.points.labels import Points, point_mask
+from pitviper.core.points import Points
+from pitviper.train.points.labels import point_mask
 
 Mask = NDArray[np.bool_]
 

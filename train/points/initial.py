@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError
+from pitviper.core.points import Points, require_points
 from pitviper.train.points.edges import canny, close, high_pass, outline_area, outline_around
-from pitviper.train.points.labels import Points, point_mask, require_points
+from pitviper.train.points.labels import point_mask
 
 POLARITIES = ("bright", "dark", "both")
 

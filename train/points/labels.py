@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point labels: one pixel (row, column) for each target, and what may be one.
+"""Point labels from masks: one pixel (row, column) for each target.
 
 Source: Yu et al., "PAL" (ICCV 2025), with two kinds of points for how exactly people click: centroid and coarse.
 """
@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pitviper.core.datasets import DatasetError
 from pitviper.core.metrics.components import find_components
-
-Points = NDArray[np.int32]
-"""[N, 2], (row, column) of a pixel."""
+from pitviper.core.points import Points
 
 _COARSE_DEVIATION = 0.25
 _COARSE_ATTEMPTS = 200
@@ -37,7 +34,7 @@ def coarse_points(mask: NDArray[np.bool_], rng: np.random.Generator) -> Points:
 
     Each axis gets (side of the box / 2) times a normal number of standard deviation 1/4; the floor of the result is
     drawn again until it lies on a pixel of any target. Two targets may so get the same point, and
-    ``require_points`` tells.
+    ``core.points.require_points`` tells.
 
     Args:
         mask: [H, W].
@@ -59,38 +56,6 @@ def coarse_points(mask: NDArray[np.bool_], rng: np.random.Generator) -> Points:
                 points.append((row, column))
                 break
     return np.array(points, np.int32).reshape(-1, 2)
-
-
-def require_points(points: Points, shape: tuple[int, int], *, name: str) -> Points:
-    """Refuse points that cannot label a frame.
-
-    Args:
-        points: [N, 2] integers.
-        shape: (H, W) of the frame.
-        name: Of the frame, for messages.
-
-    Returns:
-        The same points.
-
-    Raises:
-        DatasetError: A point outside the frame, or two on one pixel.
-    """
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise DatasetError(f"{name}: points are [N, 2] (row, column), got {list(points.shape)}")
-    inside = ((points >= 0) & (points < np.array(shape))).all(axis=1)
-    if not inside.all():
-        row, column = points[~inside][0]
-        raise DatasetError(
-            f"{name}: the point at row {row}, column {column} is outside the frame of {shape[0]}x{shape[1]} (H x W); "
-            "rows and columns count from 0, or the point belongs to another frame: correct or remove it"
-        )
-    different, counts = np.unique(points, axis=0, return_counts=True)
-    if (counts > 1).any():
-        row, column = different[counts > 1][0]
-        raise DatasetError(
-            f"{name}: {counts.max()} points at row {row}, column {column}; a target has one point: remove the others"
-        )
-    return points
 
 
 def point_mask(points: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:

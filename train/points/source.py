@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pitviper.core.datasets import Dataset, DatasetError, Sample, read_sample
 from pitviper.core.images import IMAGE_SUFFIXES
+from pitviper.core.points import PointLabels, Points, require_points
 from pitviper.train.data.store import StoredFrame, make_frame
-from pitviper.train.points.files import PointLabels, read_points
+from pitviper.train.points.files import read_points
 from pitviper.train.points.initial import InitialMask, initial_mask
-from pitviper.train.points.labels import Points, centroid_points, coarse_points, require_points
+from pitviper.train.points.labels import centroid_points, coarse_points
 
 CENTROID = "centroid"
 COARSE = "coarse"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pitviper.core.datasets import DatasetError
-from pitviper.train.points.files import read_points, write_points
+from pitviper.core.points import write_points
+from pitviper.train.points.files import read_points
 
 
 def csv_file(folder: Path, text: str) -> Path:

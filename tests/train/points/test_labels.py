@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError
-from pitviper.train.points.labels import centroid_points, coarse_points, point_mask, require_points
+from pitviper.core.points import require_points
+from pitviper.train.points.labels import centroid_points, coarse_points, point_mask
 
 
 def planted() -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pitviper.core.datasets import DatasetError, open_dataset, read_sample
-from pitviper.train.points.files import write_points
+from pitviper.core.points import write_points
 from pitviper.train.points.labels import centroid_points
 from pitviper.train.points.source import load_point_frames, points_sha256
 
