@@ -4,26 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
-import os
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import camera, exits, options, tracking
+from pitviper.sdk.cli import camera, exits, options, serving, tracking
 from pitviper.sdk.cli.signals import check
 from pitviper.sdk.errors import InputError, MissingExtra, SinkError
 
 if TYPE_CHECKING:
     from pitviper.sdk.sources import Source
-    from pitviper.sdk.web import LiveView
 
 __all__ = ["add_parser", "run"]
-
-TOKEN_VARIABLE: Final = "PITVIPER_TOKEN"
-_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
-_SHUTDOWN_S: Final = 2
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -36,18 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("input", metavar="SOURCE", help="as in detect")
     group = parser.add_argument_group("page")
-    group.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine only"
-    )
-    group.add_argument(
-        "--port", type=int, default=8765, metavar="N", help="0 takes a free one (default: %(default)s)"
-    )
-    group.add_argument(
-        "--token",
-        metavar="TEXT",
-        help=f"ask for it; needed with any other --host. Better in the variable {TOKEN_VARIABLE}, which "
-        "no other user of this machine sees",
-    )
+    serving.add_page_options(group)
     group.add_argument(
         "--record-dir", type=Path, metavar="DIR", help="allow recording into new folders in it"
     )
@@ -63,12 +43,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    token = args.token if args.token is not None else os.environ.get(TOKEN_VARIABLE)
-    hosts = _allowed_hosts(args.host, token)
-    if not 0 <= args.port <= 65535:
-        raise InputError(f"--port must be in 0 to 65535, got {args.port}")
+    token, hosts = serving.access(args)
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - found missing here, before the model is loaded
 
         from pitviper.sdk.sinks import Metrics
         from pitviper.sdk.web import LiveView, make_app
@@ -98,49 +75,16 @@ def run(args: argparse.Namespace) -> int:
             sinks=[metrics],
         )
         metrics.watch(view.pipeline, detector=detector, monitor=monitor, tracker=tracker)
-        settings = uvicorn.Config(
-            make_app(view, token=token or None, hosts=hosts, metrics=metrics),
-            host=args.host,
-            port=args.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-            limit_concurrency=64,
-        )
-        with _listening(settings, args) as listening:
-            # Before the address is told: who comes while the stream starts waits, and is not refused.
-            listening.listen(settings.backlog)
-            shown = f"[{args.host}]" if ":" in args.host else args.host
-            print(f"http://{shown}:{listening.getsockname()[1]}/", file=sys.stderr, flush=True)
+        app = make_app(view, token=token, hosts=hosts, metrics=metrics)
+        with serving.listening(app, args) as serve:
             view.start()
             try:
-                _serve(uvicorn.Server(settings), listening, view)
+                # Viewers wait for results for as long as there may be some, and the server would wait for the viewers.
+                serve(view.leave)
             finally:
                 view.stop()
     check()
     return exits.OK
-
-
-def _listening(settings: Any, args: argparse.Namespace) -> Any:
-    try:
-        return settings.bind_socket()
-    except SystemExit as error:
-        raise InputError(
-            f"{args.host}:{args.port} cannot be listened on; take another --port or --host"
-        ) from error
-
-
-def _serve(server: Any, listening: Any, view: LiveView) -> None:
-    asked_to_exit = server.handle_exit
-
-    def handle_exit(number: int, frame: FrameType | None) -> None:
-        # Viewers wait for results for as long as there may be some, and the server would wait for the viewers.
-        view.leave()
-        asked_to_exit(number, frame)
-
-    server.handle_exit = handle_exit
-    server.run(sockets=[listening])
 
 
 def _open(args: argparse.Namespace) -> Source:
@@ -165,28 +109,6 @@ def _open(args: argparse.Namespace) -> Source:
         return source
     source.close()
     return PlayedSource(opened, loop=args.loop, fps=args.fps)
-
-
-def _allowed_hosts(host: str, token: str | None) -> tuple[str, ...]:
-    """Names under which the page is served: this machine's own, or any where a token keeps strangers out.
-
-    Raises:
-        InputError: It would be open to the network without a token.
-    """
-    if host in _LOCAL or _is_loopback(host):
-        return (*_LOCAL, host)
-    if not token:
-        raise InputError(
-            f"--host {host} lets others in: set a token with --token TEXT or the variable {TOKEN_VARIABLE}"
-        )
-    return ()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,16 +7,16 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Sequence
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pitviper.sdk.errors import InputError, SdkError
-from pitviper.sdk.web.guard import LIMIT_BYTES, Guard
+from pitviper.sdk.web.content import json_object, page_routes
+from pitviper.sdk.web.guard import Guard
 from pitviper.sdk.web.metrics import metrics_route
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_app"]
 
-_FILES: Final = {"": ("index.html", "text/html"), "page.css": ("page.css", "text/css")}
-_SCRIPTS: Final = ("page.js", "picture.js", "plots.js")
+_FILES: Final = {"": "index.html"} | {
+    name: name for name in ("page.css", "page.js", "picture.js", "plots.js")
+}
 _POLL_S: Final = 0.02
 _HEARTBEAT_S: Final = 1.0
 _RETRY_MS: Final = 1000
@@ -48,9 +49,8 @@ def make_app(
         metrics: Handed out at ``GET /metrics``; None for no such page.
     """
     service = _Service(view)
-    files = {**_FILES, **{name: (name, "text/javascript") for name in _SCRIPTS}}
-    routes = [Route(f"/{path}", _page_file(name, kind)) for path, (name, kind) in files.items()]
-    routes += [
+    routes = [
+        *page_routes("page", _FILES),
         Route("/api/about", service.about),
         Route("/api/status", service.status),
         Route("/api/events", service.events),
@@ -92,7 +92,7 @@ class _Service:
         )
 
     async def threshold(self, request: Request) -> Response:
-        value = (await _json(request)).get("threshold")
+        value = (await json_object(request)).get("threshold")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return PlainTextResponse('needed is {"threshold": T} with T in [0, 1)', 400)
         try:
@@ -102,7 +102,7 @@ class _Service:
         return JSONResponse({"threshold": self._view.threshold})
 
     async def recording(self, request: Request) -> Response:
-        wanted = (await _json(request)).get("recording")
+        wanted = (await json_object(request)).get("recording")
         if not isinstance(wanted, bool):
             return PlainTextResponse('needed is {"recording": true} or {"recording": false}', 400)
         try:
@@ -127,26 +127,3 @@ class _Service:
             while self._view.count == seen and waited < _HEARTBEAT_S and self._view.running:
                 await asyncio.sleep(_POLL_S)
                 waited += _POLL_S
-
-
-def _page_file(name: str, kind: str) -> Any:
-    content = resources.files("pitviper.sdk.web").joinpath("page", name).read_bytes()
-
-    async def answer(request: Request) -> Response:
-        return Response(content, media_type=f"{kind}; charset=utf-8")
-
-    return answer
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty one for anything else. Reads no more than the limit."""
-    body = b""
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > LIMIT_BYTES:
-                return {}
-        value = json.loads(body)
-    except (ValueError, RecursionError, ClientDisconnect):
-        return {}
-    return value if isinstance(value, dict) else {}
