@@ -13,18 +13,21 @@ __global__ void probe() {}
 
 }  // namespace
 
-std::string missing_reason() {
-  int count = 0;
+std::string missing_reason(int index) {
+  int count = 0, before = 0;
   cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count == 0) error = cudaErrorNoDevice;
+  if (error == cudaSuccess) error = cudaGetDevice(&before);
+  if (error == cudaSuccess) error = cudaSetDevice(index);
   cudaFuncAttributes attributes;
   if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, probe);
   cudaGetLastError();  // so that the next call does not answer with this error
+  if (count > 0) cudaSetDevice(before);
   if (error == cudaSuccess) return "";
   if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction)
     return cudaGetErrorString(error);
   cudaDeviceProp device;
-  if (cudaGetDeviceProperties(&device, 0) != cudaSuccess) return cudaGetErrorString(error);
+  if (cudaGetDeviceProperties(&device, index) != cudaSuccess) return cudaGetErrorString(error);
   return std::string("no code for ") + device.name + " (sm_" + std::to_string(device.major) +
          std::to_string(device.minor) + ")";
 }

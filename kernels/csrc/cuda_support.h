@@ -6,8 +6,9 @@
 namespace pitviper {
 namespace cuda_support {
 
-// Why no kernel can run: no driver, no GPU, no code for it. Empty when one can. Built with nvcc only.
-std::string missing_reason();
+// Why no kernel can run on GPU `index`: no driver, no such GPU, no code for it. Empty when one can. Built with nvcc
+// only.
+std::string missing_reason(int index = 0);
 
 }  // namespace cuda_support
 }  // namespace pitviper

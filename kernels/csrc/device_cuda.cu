@@ -275,12 +275,12 @@ class CudaDevice final : public Device {
 
 std::unique_ptr<Device> open_cuda(int index, int half) {
   const std::string asked = "device cuda:" + std::to_string(index) + " cannot be had: ";
-  const std::string reason = cuda_support::missing_reason();
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess && count > 0 && index >= count)
+    throw Error(PV_DEVICE, asked + "there are " + std::to_string(count));
+  const std::string reason = cuda_support::missing_reason(index);
   if (!reason.empty())
     throw Error(PV_DEVICE, asked + reason + "; this library holds code for " PITVIPER_CUDA_ARCHITECTURES);
-  int count = 0;
-  require(cudaGetDeviceCount(&count), "CUDA devices cannot be counted");
-  if (index >= count) throw Error(PV_DEVICE, asked + "there are " + std::to_string(count));
   return std::make_unique<CudaDevice>(index, half == 0 ? Dtype::kFloat32 : Dtype::kFloat16);
 }
 
