@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,17 +14,11 @@ from PIL import Image
 
 for _module in ("starlette", "uvicorn"):
     pytest.importorskip(_module, reason="the extra web is not installed")
-# It comes without a browser; the system's is used.
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if _CHROMIUM is None:
-    pytest.skip("no Chromium on this machine (Debian: apt install chromium)", allow_module_level=True)
 
-from playwright.sync_api import Page, sync_playwright  # noqa: E402 - only where it is there
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
-ARGUMENTS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")  # fmt: skip
-LIMIT_MS = 120_000
+Until = Callable[[Any, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -39,40 +30,12 @@ def server(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         made.stop()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        sandbox = () if os.getuid() else ("--no-sandbox",)  # Chromium has no sandbox for root
-        made = playwright.chromium.launch(
-            executable_path=_CHROMIUM, args=[*ARGUMENTS, *sandbox], timeout=LIMIT_MS
-        )
-        yield made
-        made.close()
-
-
 @pytest.fixture
-def page(browser: Any, server: Any) -> Iterator[Page]:
-    made = browser.new_page(viewport={"width": 1280, "height": 800})
-    made.set_default_timeout(LIMIT_MS)
-    made.requested = []
-    made.broken = []
-    made.on("request", lambda request: made.requested.append(request.url))
-    made.on("pageerror", lambda error: made.broken.append(str(error)))
-    made.goto(server.url)
+def page(watched: Callable[..., Page], server: Any) -> Page:
+    made = watched(server.url)
     made.wait_for_selector("#state[data-state='live']")
     made.wait_for_selector("#picture[data-number]")
-    yield made
-    assert made.broken == []
-    assert [url for url in made.requested if not url.startswith((server.url, "data:"))] == []
-    made.close()
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for a condition in the page. Playwright's own wait evaluates a string, which the page's policy forbids."""
-    deadline = time.monotonic() + LIMIT_MS / 1000
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        page.wait_for_timeout(50)
+    return made
 
 
 def drawn(page: Page) -> str:
@@ -80,7 +43,7 @@ def drawn(page: Page) -> str:
     return content
 
 
-def test_the_picture_moves_and_the_targets_are_listed(page: Page) -> None:
+def test_the_picture_moves_and_the_targets_are_listed(page: Page, until: Until) -> None:
     first, number = drawn(page), int(page.get_attribute("#picture", "data-number") or 0)
     until(page, f"Number(document.getElementById('picture').dataset.number) > {number + 3}")
     assert drawn(page) != first
@@ -89,7 +52,7 @@ def test_the_picture_moves_and_the_targets_are_listed(page: Page) -> None:
     assert "pit-n on onnxruntime" in (page.text_content("#about") or "")
 
 
-def test_the_slider_changes_the_count(page: Page) -> None:
+def test_the_slider_changes_the_count(page: Page, until: Until) -> None:
     def slide(value: float) -> None:
         page.evaluate(
             "value => { const slider = document.getElementById('threshold'); slider.value = value;"
@@ -136,7 +99,9 @@ def test_nothing_is_cut_off_at_any_width(page: Page, width: int) -> None:
         assert button["height"] >= 40, "a finger hits it"
 
 
-def test_the_name_of_a_source_is_text(browser: Any, serve: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_name_of_a_source_is_text(
+    watched: Callable[..., Page], serve: Callable[..., Any], tmp_path: Path
+) -> None:
     name = "<img src=x onerror=document.title=1>'\"&amp;${1}"
     folder = tmp_path / name
     folder.mkdir()
@@ -146,19 +111,18 @@ def test_the_name_of_a_source_is_text(browser: Any, serve: Callable[..., Any], t
     server = serve(tmp_path, source=str(folder))
     server.start()
     try:
-        page = browser.new_page()
-        page.set_default_timeout(LIMIT_MS)
-        page.goto(server.url)
+        page = watched(server.url)
         page.wait_for_selector("#picture[data-number]")
         assert (page.text_content("#source") or "").endswith(name)
         assert page.locator("img[src=x]").count() == 0
         assert page.title().endswith(name), "nothing in it was run"
-        page.close()
     finally:
         server.stop()
 
 
-def test_the_page_comes_back_after_the_server_was_started_again(page: Page, server: Any) -> None:
+def test_the_page_comes_back_after_the_server_was_started_again(
+    page: Page, server: Any, until: Until
+) -> None:
     assert server.stop() == 130
     page.wait_for_selector("#state[data-state='no connection']")
     server.start()
