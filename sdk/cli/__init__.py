@@ -25,6 +25,7 @@ from pitviper.sdk.cli import (
     evaluate,
     exits,
     export,
+    label,
     logs,
     models,
     profile,
@@ -41,6 +42,7 @@ _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _COMMANDS = (
     detect,
     serve,
+    label,
     sources,
     replay,
     evaluate,
