@@ -36,7 +36,7 @@ class Server:
             self.port = probe.getsockname()[1]
         self.command = [sys.executable, "-c", _PROGRAM, *words, "--port", str(self.port)]
         self.process: subprocess.Popen[str] | None = None
-        self.said = ""
+        self.said = self.written = ""
 
     @property
     def url(self) -> str:
@@ -44,7 +44,9 @@ class Server:
 
     def start(self) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True, env=env)
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        )
         assert self.process.stderr is not None
         self.said = ""
         while self.url not in self.said:
@@ -55,7 +57,7 @@ class Server:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=60)
+        self.written, errors = self.process.communicate(timeout=60)
         self.said += errors
         assert "Traceback" not in errors, errors
         return self.process.returncode

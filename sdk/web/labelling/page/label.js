@@ -119,8 +119,8 @@ function picture(index) {
   return { path, found };
 }
 
-// `told`: what the server has just said of this frame, if it has.
-async function go(index, told = null) {
+// `told`: what the server has just said of this frame, if it has. `chosen`: the pixel of the point to select.
+async function go(index, told = null, chosen = null) {
   if (index < 0 || index >= overview.names.length) return;
   wanted = index;
   say("message", "");
@@ -135,7 +135,7 @@ async function go(index, told = null) {
     if (wanted !== index) return; // gone on meanwhile
     if (answer.status) overviewChanged(answer);
     frame.show(image);
-    showLabel(answer.frame);
+    showLabel(answer.frame, chosen);
     say("name", answer.frame.name);
     say("size", image ? `${image.naturalWidth} × ${image.naturalHeight}` : "");
     say("message", answer.frame.problem);
@@ -190,7 +190,7 @@ function nudge(rows, columns) {
 function toggle(what) {
   view = { ...view, [what]: !view[what] };
   byId(what).setAttribute("aria-pressed", String(view[what]));
-  go(wanted);
+  go(wanted, null, current.points[selected]);
 }
 
 const actions = {
