@@ -226,6 +226,27 @@ def test_a_finger_puts_points(watched: Callable[..., Page], server: Any, place: 
     assert on_disk(place) == {"f2": [[80, 80]]}
 
 
+def test_what_a_stopped_server_did_not_take_is_not_shown(
+    page: Page, server: Any, place: Path, until: Until
+) -> None:
+    page.mouse.click(*at(page, 10, 10))
+    says(page, until, "label", "1 point")
+    assert server.stop() == 130
+    page.mouse.click(*at(page, 100, 100))
+    says(page, until, "saved", "no connection")
+    assert page.text_content("#label") == "1 point"
+    assert page.is_disabled("#remove"), "no point is selected: the one that was clicked is gone"
+    server.start()
+    page.mouse.click(*at(page, 50, 50))
+    says(page, until, "label", "2 points")
+    saved(page, until)
+    assert on_disk(place)["f0"] == [[10, 10], [50, 50]], "the labels were continued"
+    for _ in range(2):
+        page.mouse.click(*at(page, *on_disk(place)["f0"][0]), button="right")
+        saved(page, until)
+    says(page, until, "label", "no label yet")
+
+
 def test_labels_that_no_disk_takes_go_to_stdout(server: Any, place: Path) -> None:
     """Ctrl-C while the file was changed by another program: the file stays, and the labels are not lost."""
     import httpx

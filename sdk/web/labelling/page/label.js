@@ -6,7 +6,8 @@ const byId = (id) => document.getElementById(id);
 const canvas = byId("frame");
 const KEPT_PICTURES = 6;
 let overview = null;
-let current = null; // what the server said of the frame that is shown
+let known = null; // what the server said last of the frame that is shown
+let current = null; // the same, with changes that are on their way
 let wanted = -1;
 let selected = -1;
 let view = { detail: false, inverted: false };
@@ -44,33 +45,35 @@ function change(what, value, chosen = null) {
   waiting += 1;
   showSaved();
   changes = changes.then(async () => {
-    try {
-      const answer = await fetch(`/api/${what}`, {
-        method: "POST",
-        headers: { "content-type": "application/json", "x-pitviper": "1" },
-        body: JSON.stringify(value),
-      });
-      waiting -= 1;
-      if (!answer.ok) {
-        const refusal = await answer.text();
-        await go(wanted);
-        say("message", refusal);
-        return;
-      }
-      say("message", "");
-      const told = await answer.json();
-      overviewChanged(told);
-      if (!told.frame) return;
-      if (told.frame.index === wanted && waiting === 0) showLabel(told.frame, chosen);
-      else if (what === "undo" || what === "redo") await go(told.frame.index, told.frame);
-    } catch {
-      waiting = 0;
-      say("message", "The server does not answer; the last change was not taken. Is pitviper label still running?");
-      byId("saved").dataset.state = "unsaved";
-      say("saved", "no connection");
+    const answer = await sent(what, value);
+    waiting -= 1;
+    if (!answer?.ok) {
+      const refusal = await answer?.text();
+      showLabel(known); // without what was not taken
+      if (answer) await go(wanted);
+      say("message", refusal ?? "The server does not answer; the last change was not taken. Is pitviper label still running?");
+      if (!answer) byId("saved").dataset.state = "unsaved";
+      if (!answer) say("saved", "no connection");
+      return;
     }
+    say("message", "");
+    const told = await answer.json();
+    overviewChanged(told);
+    if (!told.frame) return;
+    if (told.frame.index === wanted && waiting === 0) showLabel(told.frame, chosen);
+    else if (what === "undo" || what === "redo") await go(told.frame.index, told.frame);
   });
   return changes;
+}
+
+// The answer, or null where there is none.
+async function sent(what, value) {
+  const headers = { "content-type": "application/json", "x-pitviper": "1" };
+  try {
+    return await fetch(`/api/${what}`, { method: "POST", headers, body: JSON.stringify(value) });
+  } catch {
+    return null;
+  }
 }
 
 function overviewChanged(told) {
@@ -95,7 +98,8 @@ function showSaved() {
 }
 
 function showLabel(told, chosen = null) {
-  current = told;
+  known = told;
+  current = structuredClone(told);
   const state = !told.labelled ? "none" : told.points.length ? "points" : "empty";
   byId("label").dataset.state = state;
   say("label", { none: "no label yet", points: counted(told.points.length, "point"), empty: "no target here" }[state]);
