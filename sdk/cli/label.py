@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pitviper.sdk.cli import exits, options, serving
+from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.cli.signals import check
 from pitviper.sdk.errors import InputError, MissingExtra, SinkError
 
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.frames is not None:
         from pitviper.sdk.web.labelling.extraction import extract_frames
 
-        count = extract_frames(args.input, args.frames, every=args.every or 1)
+        with ProgressLine(None) as progress:
+            count = extract_frames(args.input, args.frames, every=args.every or 1, step=progress.step)
         print(f"{count} frames written to {args.frames}", file=sys.stderr)
     frames = FrameFolder(args.input if args.frames is None else str(args.frames))
     book = LabelBook(frames, args.out)
@@ -97,7 +99,7 @@ def _finish(book: LabelBook) -> None:
             book.save()
         except SinkError as error:
             sys.stdout.write(book.text())
-            raise SinkError(f"{error}. All labels went to stdout") from error
+            raise SinkError(f"{error} All labels went to stdout") from error
     print(
         f"{status['labelled']} of {status['frames']} frames labelled: {status['points']} points, "
         f"{status['empty']} frames without target",

@@ -228,14 +228,14 @@ class LabelBook:
             if found is not None and found != self._written:
                 self._unsaved = (
                     f"{self._out} was changed by another program and is not replaced; move it away to save these "
-                    "labels, or start again to go on with it"
+                    "labels, or start again to go on with it."
                 )
                 return
             write_whole(self._out, content)
         except OSError as error:
             self._unsaved = (
                 f"{self._out} cannot be written ({error.strerror or error}); the labels are kept in memory and the "
-                "file holds what it held. Make room, then save again"
+                "file holds what it held. Make room, then save again."
             )
             return
         self._written, self._unsaved = content, ""

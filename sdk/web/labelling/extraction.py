@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,16 @@ from pitviper.sdk.sources.schemes import find_scheme
 __all__ = ["extract_frames"]
 
 
-def extract_frames(spec: str, folder: Path, *, every: int = 1) -> int:
+def extract_frames(
+    spec: str, folder: Path, *, every: int = 1, step: Callable[[], object] = lambda: None
+) -> int:
     """Write frames to a folder: PNG of 8 or 16 bits, TIFF for floats.
 
     Args:
         spec: A source with an end, as in `open_source`.
         folder: Made where it is missing; it must hold no image.
         every: Take the frames 0, N, 2 N and so on.
+        step: Called for each frame that was written.
 
     Returns:
         How many were written.
@@ -58,4 +62,5 @@ def extract_frames(spec: str, folder: Path, *, every: int = 1) -> int:
                     f"{path} cannot be written ({error.strerror or error}); {written} frames were written before it"
                 ) from error
             written += 1
+            step()
     return written
