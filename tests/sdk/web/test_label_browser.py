@@ -211,7 +211,9 @@ def test_nothing_is_cut_off_at_any_width(page: Page) -> None:
     assert page.locator("img[src=x]").count() == 0, "a path is text"
 
 
-def test_a_finger_puts_points(watched: Callable[..., Page], server: Any, place: Path, until: Until) -> None:
+def test_one_finger_puts_points_and_two_zoom(
+    watched: Callable[..., Page], server: Any, place: Path, until: Until
+) -> None:
     phone = watched(
         server.url + "#3",
         viewport={"width": 390, "height": 844},
@@ -223,7 +225,17 @@ def test_a_finger_puts_points(watched: Callable[..., Page], server: Any, place: 
     phone.touchscreen.tap(*at(phone, 80, 80))
     says(phone, until, "label", "1 point")
     saved(phone, until)
-    assert on_disk(place) == {"f2": [[80, 80]]}
+    before = float(phone.get_attribute("#frame", "data-scale") or 0)
+    x, y = at(phone, 60, 60)
+    touch = phone.context.new_cdp_session(phone)
+    for kind, spread in (("touchStart", 20), ("touchMove", 40), ("touchMove", 90), ("touchEnd", 0)):
+        fingers = [{"x": x - spread, "y": y, "id": 0}, {"x": x + spread, "y": y, "id": 1}] if spread else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    until(phone, f"Number(document.getElementById('frame').dataset.scale) > 2 * {before}")
+    scale = 3 * float(phone.get_attribute("#frame", "data-scale") or 0)
+    assert scale == pytest.approx(round(scale)), "a pixel of the frame is a whole number of screen pixels"
+    saved(phone, until)
+    assert on_disk(place) == {"f2": [[80, 80]]}, "no point where the fingers were"
 
 
 def test_what_a_stopped_server_did_not_take_is_not_shown(
