@@ -12,6 +12,7 @@ from PIL import Image
 from pitviper.core.images import IMAGE_SUFFIXES
 from pitviper.sdk.errors import InputError, SinkError
 from pitviper.sdk.sources import open_source
+from pitviper.sdk.sources.live import redact
 from pitviper.sdk.sources.schemes import find_scheme
 
 __all__ = ["extract_frames"]
@@ -37,7 +38,7 @@ def extract_frames(
     """
     if find_scheme(spec).live:
         raise InputError(
-            f"{spec} is live; record it first (pitviper detect SOURCE --record DIR), then label replay://DIR"
+            f"{redact(spec)} is live; record it first (pitviper detect SOURCE --record DIR), then label replay://DIR"
         )
     if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
         raise InputError(

@@ -17,6 +17,7 @@ from pitviper.core.points import frame_name
 from pitviper.sdk.draw import ToneMap
 from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.sources.files import find_images
+from pitviper.sdk.sources.live import redact
 from pitviper.sdk.sources.schemes import find_scheme
 
 __all__ = ["VIEWS", "FrameFolder"]
@@ -45,18 +46,7 @@ class FrameFolder:
 
     def __init__(self, spec: str) -> None:
         path = Path(spec)
-        scheme = find_scheme(spec)
-        if scheme.names[0] != "file" or (path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES):
-            kind = "a video" if scheme.names[0] == "file" else f"a {scheme.names[0]} source"
-            raise InputError(
-                f"{spec} is {kind}; labels are for image files, because training reads those and knows frames by their "
-                "names. Write the frames to a folder first (--frames DIR), then label that"
-                if not scheme.live
-                else f"{spec} is live, and labels are for frames that one can go back to; record it "
-                "(pitviper detect SOURCE --record DIR), then label replay://DIR with --frames"
-            )
-        if not path.exists() and not set(spec) & set("*?["):
-            raise SourceError(f"{spec}: no such file or folder; check the path")
+        _require_files(spec, path)
         self.name = spec
         self.paths = [path] if path.is_file() else find_images(spec)
         self.names = [each.stem for each in self.paths]
@@ -122,6 +112,24 @@ def _detail(frame: NDArray[Any], sign: int) -> NDArray[np.uint8]:
     scaled = (values / max(deviation, 1e-3 * float(np.ptp(values)), 1e-6) - low) * (255 / (high - low))
     shown: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     return shown
+
+
+def _require_files(spec: str, path: Path) -> None:
+    scheme = find_scheme(spec)
+    if scheme.live:
+        raise InputError(
+            f"{redact(spec)} is live, and labels are for frames that one can go back to; record it "
+            "(pitviper detect SOURCE --record DIR), then label replay://DIR with --frames"
+        )
+    video = path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES
+    if video or scheme.names[0] != "file":
+        kind = "a video" if video else f"a {scheme.names[0]} source"
+        raise InputError(
+            f"{spec} is {kind}; labels are for image files, because training reads those and knows frames by their "
+            "names. Write the frames to a folder first (--frames DIR), then label that"
+        )
+    if not path.exists() and not set(spec) & set("*?["):
+        raise SourceError(f"{spec}: no such file or folder; check the path")
 
 
 def _require_names(paths: list[Path]) -> None:

@@ -173,7 +173,8 @@ def test_files_that_would_lose_something_are_refused(
 
 def test_frames_that_cannot_be_labelled_are_refused(folder: Path, tmp_path: Path) -> None:
     for source, message in (
-        ("rtsp://camera/stream", "is live"), ("synthetic://sky?frames=3", "a synthetic source.*--frames"),
+        ("rtsp://user:secret@camera/stream", r"^rtsp://\*\*\*@camera/stream is live"),
+        ("synthetic://sky?frames=3", "a synthetic source.*--frames"),
         (str(tmp_path / "none"), "no such file"),
     ):  # fmt: skip
         with pytest.raises((sdk.InputError, sdk.SourceError), match=message):

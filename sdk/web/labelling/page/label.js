@@ -48,29 +48,30 @@ function change(what, value, chosen = null) {
     const answer = await sent(what, value);
     waiting -= 1;
     if (!answer?.ok) {
-      const refusal = await answer?.text();
       showLabel(known); // without what was not taken
       if (answer) await go(wanted);
-      say("message", refusal ?? "The server does not answer; the last change was not taken. Is pitviper label still running?");
+      say("message", answer?.text ?? "The server does not answer; the last change was not taken. Is pitviper label still running?");
       if (!answer) byId("saved").dataset.state = "unsaved";
       if (!answer) say("saved", "no connection");
       return;
     }
     say("message", "");
-    const told = await answer.json();
+    const told = JSON.parse(answer.text);
     overviewChanged(told);
     if (!told.frame) return;
+    if (told.frame.index === known.index) known = told.frame;
     if (told.frame.index === wanted && waiting === 0) showLabel(told.frame, chosen);
     else if (what === "undo" || what === "redo") await go(told.frame.index, told.frame);
   });
   return changes;
 }
 
-// The answer, or null where there is none.
+// Whether it was taken, and the text of the answer; null where there is none.
 async function sent(what, value) {
   const headers = { "content-type": "application/json", "x-pitviper": "1" };
   try {
-    return await fetch(`/api/${what}`, { method: "POST", headers, body: JSON.stringify(value) });
+    const answer = await fetch(`/api/${what}`, { method: "POST", headers, body: JSON.stringify(value) });
+    return { ok: answer.ok, text: await answer.text() };
   } catch {
     return null;
   }
