@@ -248,19 +248,17 @@ class Calibration:
             InputError: The file cannot be read, or is no calibration.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            values = json.loads(text, parse_constant=_finite, parse_float=_finite)
             if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
                 raise InputError(f"its schema is not {SCHEMA}")
             unknown = set(values) - {item.name for item in fields(cls)}
             if unknown:
                 raise InputError(f"unknown key {sorted(unknown)[0]!r}")
             shape = values.get("shape")
-            # JSON has no infinity, but 1e999 becomes one.
-            infinite = [
-                key for key, each in values.items() if isinstance(each, float) and not math.isfinite(each)
-            ]
-            if infinite:
-                raise InputError(f"{infinite[0]} is not finite")
+            for item in fields(cls):
+                if item.type == "str" and not isinstance(values.get(item.name, ""), str):
+                    raise InputError(f"{item.name} is no text")
             return cls(
                 **{
                     **values,
@@ -270,6 +268,13 @@ class Calibration:
             )
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{os.fspath(path)} is no calibration: {error}") from error
+
+
+def _finite(number: str) -> float:
+    """JSON has no infinity and no NaN, but Python reads both, and 1e999 becomes the first."""
+    if not math.isfinite(value := float(number)):
+        raise InputError(f"{number} is not finite")
+    return value
 
 
 def model_identity(package: Package) -> tuple[str, str]:

@@ -190,6 +190,9 @@ def test_scores_of_another_network_are_refused(make_detector: Callable[..., sdk.
         {"fps": -1},
         {"shape": 4},
         {"odd": 1},
+        {"fps": float("inf")},
+        {"model_sha256": 5},
+        {"model_sha256": [[float("nan")]]},
     ],
 )
 def test_hostile_files_are_refused_by_name(tmp_path: Path, change: dict[str, Any]) -> None:
