@@ -122,7 +122,7 @@ def training_command(config: DetectorConfig) -> str:
 def _origin(summary: dict[str, Any], which: str) -> str:
     """In words, where the weights come from."""
     if "average" in summary:
-        return "between the run's weights and those that it started from, see average"
+        return "mean of the run's weights and earlier ones of the same training, see average"
     return "best epoch: highest mean of (IoU + Pd) / 2 on val" if which == "best" else "last epoch"
 
 

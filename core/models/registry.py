@@ -60,7 +60,7 @@ _CARDS = {
             "pit-s",
             "PitNet",
             PitNet,
-            PitNetConfig(widths=(4, 32, 48, 64, 64), stem=2, decoder=(1, 2, 1, 1), packed=True),
+            PitNetConfig(),
             _OWN,
             "The default.",
         ),

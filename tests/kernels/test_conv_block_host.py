@@ -108,7 +108,7 @@ def test_heads_give_logits_at_full_size(dtype: Any) -> None:
 
 
 def test_decoder_of_a_packed_stage_runs_as_one_launch() -> None:
-    """Join with the half-resolution map, convolve, and add the trunk's own logits: the last launch of pit-s."""
+    """Join with the half-resolution map, convolve, and add the trunk's own logits: the last launch of pit-n."""
     rng = np.random.default_rng(7)
     skip, low = (
         whole_numbers(rng, (1, 12, 20, 16), np.float16),

@@ -74,13 +74,16 @@ def probabilities(content: bytes, frames: NDArray[np.float32]) -> NDArray[np.flo
     return found
 
 
-@pytest.mark.parametrize(("model", "launches"), [("pit-n", 9), ("pit-s", 13)])
+@pytest.mark.parametrize(("model", "launches"), [("pit-n", 9), ("pit-s", 12)])
 def test_shipped_models_become_few_launches(model: str, launches: int) -> None:
     plan = build_plan(sdk.open_model(model))
     assert len(plan.launches) == launches
-    assert [launch.outputs for launch in plan.launches] == [0] * (launches - 1) + [4]
+    # The last launch ends in the head: of four phases where the first stage is packed, else of one plane.
+    assert [launch.outputs for launch in plan.launches] == [0] * (launches - 1) + [
+        {"pit-n": 4, "pit-s": 1}[model]
+    ]
     blocks = [launch for launch in plan.launches if launch.op is Op.RESIDUAL]
-    assert len(blocks) == {"pit-n": 2, "pit-s": 4}[model]
+    assert len(blocks) == {"pit-n": 2, "pit-s": 3}[model]
     assert build_plan(sdk.open_model(model)).to_bytes() == plan.to_bytes()
 
 
@@ -89,8 +92,8 @@ def test_shipped_models_become_few_launches(model: str, launches: int) -> None:
     [
         ("pit-m", {"widths": (16, 32, 48), "depths": (1, 1, 1), "decoder": (2, 1)}),
         ("pit-m", {"widths": (20, 40, 80), "depths": (0, 1, 1), "decoder": (1, 0), "stem": 1}),
-        ("pit-s", {"widths": (4, 32, 48), "depths": (0, 0, 2), "decoder": (1, 1), "stem": 1}),
-        ("pit-s", {"widths": (4, 32, 128, 144), "depths": (0, 0, 1, 1), "decoder": (2, 1, 1)}),
+        ("pit-n", {"widths": (4, 32, 48), "depths": (0, 0, 2), "decoder": (1, 1), "stem": 1}),
+        ("pit-n", {"widths": (4, 32, 128, 144), "depths": (0, 0, 1, 1), "decoder": (2, 1, 1), "stem": 2}),
     ],
 )
 def test_other_networks_of_the_family_give_what_onnxruntime_gives(name: str, config: dict[str, Any]) -> None:
