@@ -125,6 +125,7 @@ def test_metrics_of_a_stream_that_runs(tmp_path: Path) -> None:
         [*command, "--metrics", "0", *FAST],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,  # away from the checkout, whose package has no compiled module
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
