@@ -22,11 +22,8 @@ class LogOdds(float):
     In float32 every probability from log-odds of 16.6 on is 1, and a strict budget of false alarms may need more. As a
     number it is the probability, just below 1 at most.
 
-    Args:
-        log_odds: -80 to 10,000; 0 is a probability of 0.5.
-
     Attributes:
-        log_odds: The same.
+        log_odds: What it was made of, -80 to 10,000; 0 is a probability of 0.5.
 
     Raises:
         InputError: Out of range.
