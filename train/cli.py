@@ -38,9 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result
 
 
+class _WholeOptions(argparse.ArgumentParser):
+    """Takes no shortened options: ``--crops 128`` is none of ours, and must not become ``--crops-per-frame 128``."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pitviper-train", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_WholeOptions)
     supervised = commands.add_parser("supervised", help="full supervision from masks")
     _add_recipe(supervised, SupervisedConfig)
     _add_no_package(supervised)
@@ -104,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_point_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_point_recipes(commands: argparse._SubParsersAction[_WholeOptions]) -> None:
     for config, what in (
         (PALConfig, "from points: labels evolve, hard frames are admitted as they are learned"),
         (LESPSConfig, "from points, for comparison: labels grow from the points"),
@@ -158,6 +165,9 @@ def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig])
         if entry.name in _REPEATED:
             metavar, what = _REPEATED[entry.name]
             parser.add_argument(option, action="append", metavar=metavar, help=f"{what}; repeatable")
+        elif entry.name == "crops":
+            what = "side in pixels, or sides up to shares of the run: 0.5:128,1:256"
+            parser.add_argument(option, type=_crops, metavar="SIDE", help=what)
         elif entry.name == "levels":
             parser.add_argument(option, type=_levels, metavar="N,N,...", help="default: four equally spaced")
         elif entry.type in kinds:
@@ -171,6 +181,18 @@ def _levels(text: str) -> tuple[int, ...]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"levels are block numbers such as 3,6,9,12, got {text!r}"
+        ) from error
+
+
+def _crops(text: str) -> tuple[tuple[float, int], ...]:
+    try:
+        if ":" not in text:
+            return ((1.0, int(text)),)
+        pairs = (part.split(":") for part in text.split(","))
+        return tuple((float(share), int(side)) for share, side in pairs)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"crops are a side such as 128, or SHARE:SIDE such as 0.5:128,1:256, got {text!r}"
         ) from error
 
 

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from pitviper import __version__
 from pitviper.sdk.cli import (
@@ -56,6 +57,13 @@ _COMMANDS = (
 )
 
 
+class _WholeOptions(argparse.ArgumentParser):
+    """Takes no shortened options, which would change their meaning when a longer name joins them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``pitviper`` with all subcommands."""
     parser = argparse.ArgumentParser(
@@ -65,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
         "7 latency limit, 130 interrupted, 143 terminated.",
     )
     parser.add_argument("--version", action="version", version=f"pitviper {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_WholeOptions
+    )
     for command in _COMMANDS:
         logs.add_options(command.add_parser(subparsers))
     return parser

@@ -43,7 +43,15 @@ def test_help_loads_no_runtime() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["nothing"], ["detect"], ["bench", "--size", "640"], ["models", "--wrong"]]
+    "argv",
+    [
+        [],
+        ["nothing"],
+        ["detect"],
+        ["bench", "--size", "640"],
+        ["models", "--wrong"],
+        ["bench", "--thread", "1"],
+    ],
 )
 def test_usage_errors_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

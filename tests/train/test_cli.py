@@ -32,6 +32,20 @@ def test_help_lists_every_plain_setting() -> None:
     assert done.stderr == ""
 
 
+def test_crops_are_a_side_or_sides_along_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.read_config(parse("--crops", "128")).crops == ((1.0, 128),)
+    assert cli.read_config(parse("--crops", "0.5:128,1:256")).crops == ((0.5, 128), (1.0, 256))
+    with pytest.raises(SystemExit):
+        parse("--crops", "small")
+    assert "crops are a side such as 128" in capsys.readouterr().err
+
+
+def test_a_shortened_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--crops-per", "4")
+    assert "unrecognized arguments: --crops-per 4" in capsys.readouterr().err
+
+
 def test_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
