@@ -16,11 +16,8 @@ conditions, adds to the table. Runs of several machines or code versions do not 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +25,9 @@ import torch
 from fdep_cost import training_cost
 from fdep_table import summarise, tables
 from record import RESULTS, write_result
+from trainings import METRICS, Cell, Judgements, changed_settings, facts, finished, judge
 
 from pitviper.core.datasets import Dataset
-from pitviper.core.evaluation import evaluate
-from pitviper.core.metrics.hse import HSE_THRESHOLDS, SWEEP_THRESHOLDS
-from pitviper.core.models import DetectorNetwork
 from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
 from pitviper.train.hardware import Hardware
 from pitviper.train.run import (
@@ -42,29 +37,8 @@ from pitviper.train.run import (
     train_fdep,
     train_supervised,
 )
-from pitviper.train.validate import predictor
 
 BASE = "supervised"
-METRICS = (
-    "images", "targets", "iou", "niou", "pd", "fa_per_mpix", "false_objects_per_frame", "f1", "target_f1", "hiou",
-    "ap", "hse", "hse_pix", "hse_tgt",
-)  # fmt: skip
-_CURVES = ("iou", "niou", "target_f1", "pd", "fa_per_mpix")
-_FOREIGN = {f.name for f in fields(FDEPConfig)} - {f.name for f in fields(SupervisedConfig)}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training: a model under a condition with a seed."""
-
-    model: str
-    condition: str
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Name of its run folder."""
-        return f"{self.model}-{self.condition.replace('/', ',')}-{self.seed}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,7 +111,8 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
     base, *changes = cell.condition.split("+")
     if base == BASE and not changes:
         return SupervisedConfig(**common)
-    return FDEPConfig(**common, **prior_of(base, options), **dict(_change(each) for each in changes))
+    changed = changed_settings(changes, FDEPConfig, besides=SupervisedConfig)
+    return FDEPConfig(**common, **prior_of(base, options), **changed)
 
 
 def prior_of(base: str, options: argparse.Namespace) -> dict[str, str]:
@@ -153,75 +128,35 @@ def prior_of(base: str, options: argparse.Namespace) -> dict[str, str]:
     raise SystemExit(f"unknown condition {base!r}; known are {BASE}, random, in-domain and dino")
 
 
-def _change(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    if key not in _FOREIGN or not value:
-        raise SystemExit(f"{text!r} is no SETTING=VALUE of fdep; settings are {', '.join(sorted(_FOREIGN))}")
-    if key == "levels":
-        return key, tuple(int(level) for level in value.split("/"))
-    return key, type(getattr(FDEPConfig(), key))(value)
-
-
 def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) -> list[dict[str, Any]]:
     """Train and judge a cell, as far as its folder does not hold that already; one entry a branch."""
     folder, config = options.work / cell.folder, settings_of(cell, options)
-    if not (folder / "run.json").is_file():
-        train(config, folder, options.threads)
-    summary = load_run(folder, "last")[1]
-    _require_same(folder, summary, config)
-    judged = folder / "evaluation.json"
-    if not judged.is_file():
+
+    def judge_branches() -> Judgements:
         branches = {"light": judge(load_run(folder, "last")[0], val_sets)}
         if isinstance(config, FDEPConfig):
             branches["main"] = judge(load_main_branch(folder)[0], val_sets)
-        partial = judged.with_suffix(".partial")
-        partial.write_text(json.dumps(branches))
-        os.replace(partial, judged)
-    facts = {"model": cell.model, "condition": cell.condition, "seed": cell.seed}
+        return branches
+
+    summary, judged = finished(
+        folder,
+        config,
+        train=lambda resume: train(config, folder, options.threads, resume=resume),
+        judge_branches=judge_branches,
+    )
+    told = {"model": cell.model, "condition": cell.condition, "seed": cell.seed}
     prior = {"vfm": summary["vfm"]} if "vfm" in summary else {}
-    return [
-        {**facts, **prior, "branch": branch, "sets": sets}
-        for branch, sets in json.loads(judged.read_text()).items()
-    ]
+    return [{**told, **prior, "branch": branch, "sets": sets} for branch, sets in judged.items()]
 
 
-def train(config: TrainingConfig, folder: Path, threads: int) -> None:
+def train(config: TrainingConfig, folder: Path, threads: int, *, resume: bool) -> None:
     """Start a run, or go on with the checkpoint in its folder."""
     hardware = Hardware(accelerator="cpu", devices="1", threads=threads)
-    resume = any(folder.glob("checkpoint*.safetensors"))
     if isinstance(config, FDEPConfig):
         train_fdep(config, folder, hardware=hardware, resume=resume)
     else:
         assert isinstance(config, SupervisedConfig)
         train_supervised(config, folder, hardware=hardware, resume=resume)
-
-
-def _require_same(folder: Path, summary: dict[str, Any], config: TrainingConfig) -> None:
-    """A kept run has to be the one that is asked for; data folders and weights may have moved."""
-    moved = ("data", "vfm_weights")
-    found, asked = type(config).from_dict(summary["config"]).to_dict(), config.to_dict()
-    other = [
-        f"{k} {found[k]} instead of {asked[k]}" for k in asked if found[k] != asked[k] and k not in moved
-    ]
-    names = [Path(d).name for d in config.data]
-    if other or [Path(d).name for d in summary["config"]["data"]] != names:
-        raise SystemExit(
-            f"{folder} holds another run ({'; '.join(other) or 'other data'}); use another --work"
-        )
-
-
-def judge(network: DetectorNetwork, val_sets: Iterable[Dataset]) -> dict[str, Any]:
-    """Metrics at threshold 0.5 by set, with what HSE integrates: each curve at its thresholds, 4 digits."""
-    judged = {}
-    for dataset in val_sets:
-        metrics = evaluate(predictor(network), dataset.samples, draws=0, max_events=0).metrics
-        plain = metrics.to_dict(curves=True)
-        sweep, steps = plain["sweep"], [SWEEP_THRESHOLDS.index(t) for t in HSE_THRESHOLDS]
-        curves = {
-            key: None if sweep[key] is None else [round(sweep[key][i], 4) for i in steps] for key in _CURVES
-        }
-        judged[dataset.name] = {**{key: plain[key] for key in METRICS}, "curves": curves}
-    return judged
 
 
 def cost_of(options: argparse.Namespace, train_sets: list[Dataset]) -> list[dict[str, Any]]:
@@ -242,13 +177,8 @@ def publish(
     cost: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write what there is so far."""
-    config = settings_of(Cell(options.models[0], BASE, 0), options).to_dict()
     result = {
-        "hse_thresholds": list(HSE_THRESHOLDS),
-        "settings": {k: v for k, v in config.items() if k not in ("model", "data", "seed")},
-        "data": [
-            {"name": d.name, "split": d.split, "frames": len(d), "split_sha256": d.split_sha256} for d in sets
-        ],
+        **facts(settings_of(Cell(options.models[0], BASE, 0), options), sets),
         "runs": runs,
         "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
         "training_cost": cost or [],

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-_MODULES = ("fdep", "fdep_cost", "fdep_table", "paired", "record")
+_MODULES = ("fdep", "fdep_cost", "fdep_table", "paired", "record", "trainings")
 
 
 @pytest.fixture(scope="module")
