@@ -50,7 +50,7 @@ def gauss_newton(
         outer_y: F_y, one tensor for each lower variable.
         inner_y: f_y, alike.
     """
-    scale = _dot(outer_y, inner_y) / (_dot(inner_y, inner_y) + _NORM_EPS)
+    scale = dot(outer_y, inner_y) / (dot(inner_y, inner_y) + _NORM_EPS)
     return direct - scale * lower
 
 
@@ -81,10 +81,10 @@ def alignments(losses: Loss, weights: Sequence[Tensor], direction: Sequence[Tens
     Returns:
         [B].
     """
-    length = _dot(direction, direction).sqrt()
+    length = dot(direction, direction).sqrt()
     if float(length) == 0.0:
         return torch.zeros_like(losses().detach())
-    step = _DIFFERENCE * (1.0 + _dot(weights, weights).sqrt()) / length
+    step = _DIFFERENCE * (1.0 + dot(weights, weights).sqrt()) / length
     before = [w.detach().clone() for w in weights]
     with torch.no_grad():
         try:
@@ -205,7 +205,7 @@ class ClusterParameters:
         self.optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
 
 
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """<a, b> over all tensors, summed in float64."""
     total = sum((x.detach().double() * y.detach().double()).sum() for x, y in zip(a, b, strict=True))
     assert isinstance(total, Tensor)

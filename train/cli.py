@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pitviper.train.config import FDEPConfig, PriorConfig, SupervisedConfig, TrainingConfig
-from pitviper.train.point_config import LESPSConfig, PALConfig, PointConfig, SemanticPriorsConfig
+from pitviper.train.point_config import (
+    LESPSConfig,
+    PALConfig,
+    PointConfig,
+    SemanticPriorsConfig,
+    SPReferenceConfig,
+)
 
 if TYPE_CHECKING:
     from pitviper.train.hardware import Hardware
@@ -116,10 +122,11 @@ def _add_point_recipes(commands: argparse._SubParsersAction[_WholeOptions]) -> N
         (PALConfig, "from points: labels evolve, hard frames are admitted as they are learned"),
         (LESPSConfig, "from points, for comparison: labels grow from the points"),
         (SemanticPriorsConfig, "from points, with a frozen foundation model in training"),
+        (SPReferenceConfig, "semantic_priors as its published code has it, for comparison"),
     ):
         parser = commands.add_parser(config.recipe, help=what)
         _add_recipe(parser, config)
-        if config is SemanticPriorsConfig:
+        if issubclass(config, SemanticPriorsConfig):
             parser.add_argument(
                 "--download", action="store_true", help="allow fetching the foundation model from the hub"
             )

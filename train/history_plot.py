@@ -11,14 +11,18 @@ from pitviper.core.report import MissingMatplotlib
 from pitviper.core.report.plots import COLOURS
 from pitviper.train.config import FDEPConfig, TrainingConfig
 from pitviper.train.epoch import learning_rate
-from pitviper.train.point_config import SemanticPriorsConfig
+from pitviper.train.point_config import SemanticPriorsConfig, SPReferenceConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FAINT = "#8c959f"
 _LOSSES = {"soft_iou": "soft IoU", "hard_bce": "hard BCE"}
-_KEPT = {FDEPConfig.recipe: ", light branch", SemanticPriorsConfig.recipe: ", student"}
+_KEPT = {
+    FDEPConfig.recipe: ", light branch",
+    SemanticPriorsConfig.recipe: ", student",
+    SPReferenceConfig.recipe: ", student",
+}
 _PERCENT = {"iou": ("IoU", "-"), "niou": ("nIoU", ":"), "pd": ("Pd", "--")}
 
 

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from pitviper.train.config import DetectorConfig
 
-HYPERGRADIENTS = ("gn", "unrolled", "none")
 APPLICATIONS = ("post", "sequential")
 BRANCH_STATISTICS = ("separate", "shared")
 REGIONS = ("all", "targets")
@@ -29,6 +28,8 @@ class PointConfig(DetectorConfig):
         protect: "points" stay target for ever, or the whole "initial" mask does.
         decay: What a label keeps where the network sees no target.
         area_share: Share of a frame at which a target is large to the update rule.
+        largest_threshold: Of the update rule, as a share of the largest probability around a target; 0 for none, as
+            published, with which a target of more than twice ``area_share`` never grows.
         iou_weight: Weight of the soft IoU in the loss; the papers have none.
     """
 
@@ -41,6 +42,7 @@ class PointConfig(DetectorConfig):
     protect: str = "points"
     decay: float = 0.97
     area_share: float = 0.0015
+    largest_threshold: float = 0.95
     keep: float = 0.5
     iou_weight: float = 0.0
 
@@ -58,6 +60,8 @@ class PointConfig(DetectorConfig):
                 "decay must be above 0 and at most 1, area_share above 0 and iou_weight at least 0, got "
                 f"{self.decay}, {self.area_share} and {self.iou_weight}"
             )
+        if not 0.0 <= self.largest_threshold <= 1.0:
+            raise ValueError(f"largest_threshold is a share from 0 (none) to 1, got {self.largest_threshold}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class LESPSConfig(PointConfig):
     recipe: ClassVar[str] = "lesps"
 
     start: float = 0.0
+    largest_threshold: float = 0.0
     start_loss: float = 10.0
 
 
@@ -93,6 +98,7 @@ class SemanticPriorsConfig(PointConfig):
         levels: Blocks whose outputs are averaged, rising; empty for all of them.
         strength: s of SCAM; below 0 the default for the depth of the network, 0 leaves SCAM out.
         application: SCAM after the whole encoder ("post") or stage by stage ("sequential").
+        level_norm: 1: the tokens of each block are normalised before they are averaged; 0: not, as published.
         zero_start: 1: the teacher starts as the student; 0: SCAM's last layer is drawn at random, as published.
         gate_weight: Weight of the mean |gate| of SCAM.
         distillation: Weight of the distillation term.
@@ -111,6 +117,7 @@ class SemanticPriorsConfig(PointConfig):
     """
 
     recipe: ClassVar[str] = "semantic_priors"
+    hypergradients: ClassVar[tuple[str, ...]] = ("gn", "unrolled", "none")
 
     interval: float = 1 / 60
     keep: float = 1.0
@@ -119,6 +126,7 @@ class SemanticPriorsConfig(PointConfig):
     levels: tuple[int, ...] = ()
     strength: float = -1.0
     application: str = "post"
+    level_norm: int = 1
     zero_start: int = 1
     gate_weight: float = 0.005
     distillation: float = 0.1
@@ -140,7 +148,7 @@ class SemanticPriorsConfig(PointConfig):
             "application": APPLICATIONS,
             "distillation_region": REGIONS,
             "statistics": BRANCH_STATISTICS,
-            "bilevel": HYPERGRADIENTS,
+            "bilevel": self.hypergradients,
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
@@ -156,7 +164,40 @@ class SemanticPriorsConfig(PointConfig):
             raise ValueError("bilevel_steps and features must be at least 1, and clusters at least 0")
 
 
+@dataclass(frozen=True)
+class SPReferenceConfig(SemanticPriorsConfig):
+    """What the published code of ``semantic_priors`` does, its errors included, for comparison only.
+
+    Beside the other defaults, "reference" as ``bilevel`` stands for the published upper step
+    (``reference_bilevel.py``), ``outer_lr`` is the rate of all that it changes, ``alpha_lr`` is ignored as there, the
+    labels of the upper frames evolve, both branches run the whole network and update one set of statistics, and
+    ``clusters`` is no more than there are different frames. Data, schedule, moving average and choice of the epoch are
+    those of the other recipes.
+    """
+
+    recipe: ClassVar[str] = "sp_reference"
+    hypergradients: ClassVar[tuple[str, ...]] = ("reference", "none")
+
+    protect: str = "initial"
+    largest_threshold: float = 0.0
+    level_norm: int = 0
+    zero_start: int = 0
+    distillation_scale: float = 1.0
+    student_weight: float = 0.0
+    statistics: str = "shared"
+    bilevel: str = "reference"
+    clusters: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.statistics != "shared" or self.distillation_region != "all" or self.outer_lr <= 0.0:
+            raise ValueError(
+                "sp_reference has shared statistics, a distillation over all pixels and an outer_lr above 0; take "
+                "semantic_priors for others"
+            )
+
+
 POINT_RECIPES: dict[str, type[DetectorConfig]] = {
-    c.recipe: c for c in (PALConfig, LESPSConfig, SemanticPriorsConfig)
+    c.recipe: c for c in (PALConfig, LESPSConfig, SemanticPriorsConfig, SPReferenceConfig)
 }
 """Settings of the recipes that learn from points, by the name of the recipe."""

@@ -28,10 +28,11 @@ from pitviper.train.evolution.start import start_course
 from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_all_levels, open_vfm
 from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
-from pitviper.train.point_config import PointConfig, SemanticPriorsConfig
+from pitviper.train.point_config import PointConfig, SemanticPriorsConfig, SPReferenceConfig
 from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.points import PointTask
 from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
+from pitviper.train.recipes.sp_reference import SPReferenceTask
 from pitviper.train.recipes.supervised import SupervisedTask
 from pitviper.train.state import load_module
 from pitviper.train.validate import Metrics, selection_score, validate
@@ -116,7 +117,8 @@ def train_points(
 
 
 def _with_semantics(vfm: FrozenVFM, config: SemanticPriorsConfig) -> Callable[[DetectorNetwork], nn.Module]:
-    return lambda network: SemanticPriorsTask(network, vfm, config)
+    kind = SPReferenceTask if isinstance(config, SPReferenceConfig) else SemanticPriorsTask
+    return lambda network: kind(network, vfm, config)
 
 
 def _require_data(config: TrainingConfig) -> None:

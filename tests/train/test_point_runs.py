@@ -27,7 +27,13 @@ from pitviper.train import cli, loop, state
 from pitviper.train.evolution.start import start_course
 from pitviper.train.hardware import Hardware
 from pitviper.train.package import package_run
-from pitviper.train.point_config import LESPSConfig, PALConfig, PointConfig, SemanticPriorsConfig
+from pitviper.train.point_config import (
+    LESPSConfig,
+    PALConfig,
+    PointConfig,
+    SemanticPriorsConfig,
+    SPReferenceConfig,
+)
 from pitviper.train.points.source import load_point_frames
 from pitviper.train.report import report_run
 from pitviper.train.run import load_main_branch, load_run, train_points
@@ -78,7 +84,7 @@ def settings(kind: type[PointConfig], root: Path, **changes: Any) -> PointConfig
         "validate_every": 2,
         "ema": 0.5,
     }
-    if kind is SemanticPriorsConfig:
+    if issubclass(kind, SemanticPriorsConfig):
         small |= {
             "points": str(root.parent / "clicks.csv"),
             "vfm": "tiny-random",
@@ -151,6 +157,37 @@ def test_killed_inside_and_between_epochs(
     assert (numbers["epoch"], numbers["step"]) == (2, 1)
     train_points(config, folder, hardware=CPU, resume=True)
     same_run(finished, folder)
+
+
+def test_the_published_form_resumes_too(
+    spotted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its optimiser of two levels, and labels of the upper frames that evolve; killed at a step of epoch 3."""
+    config, whole, killed = settings(SPReferenceConfig, spotted, clusters=256), tmp_path / "a", tmp_path / "b"
+    train_points(config, whole, hardware=CPU)
+    about = json.loads((whole / "run.json").read_text())["clusters"]
+    assert about["clusters"] == about["frames"] == 12, (
+        "upper frames have clusters, and no more than there are"
+    )
+    state_of = load_file(whole / CHECKPOINT)
+    upper = [v for k, v in state_of.items() if k.startswith("companion/clusters.upper.label")]
+    assert len(upper) == about["upper_frames"] == 2
+    assert any(bool(((v > 0) & (v < 1)).any()) for v in upper), "labels of the upper level have evolved"
+    assert any(k.startswith("companion/clusters.adamw.") for k in state_of)
+    real = loop._save
+
+    def die(run: loop.TrainingRun) -> None:
+        real(run)
+        if run.epoch == 2 and run.step == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_save", die)
+        with pytest.raises(KeyboardInterrupt):
+            train_points(config, killed, hardware=CPU)
+    train_points(config, killed, hardware=CPU, resume=True)
+    same_run(whole, killed)
+    assert load_main_branch(whole)[1]["recipe"] == "sp_reference"
 
 
 def test_a_full_disk_after_an_update_loses_nothing(

@@ -81,6 +81,11 @@ def default_clusters(images: int) -> int:
     return max(1, min(32, images // _PER_CLUSTER))
 
 
+def count_different(table: Table) -> int:
+    """Different rows of a table of descriptors, which is as many clusters as there can be."""
+    return len(np.unique(np.nan_to_num(table, nan=-1e300), axis=0))
+
+
 def fit_clusters(
     names: Sequence[str], table: Table, *, clusters: int, features: int = 32, seed: int = 1
 ) -> Clusters:
@@ -101,7 +106,7 @@ def fit_clusters(
         ValueError: More clusters than different images, or fewer than one.
         ImportError: scikit-learn cannot be imported.
     """
-    different = len(np.unique(np.nan_to_num(table, nan=-1e300), axis=0))
+    different = count_different(table)
     if not 1 <= clusters <= different:
         raise ValueError(
             f"{clusters} clusters for {different} different images; take from 1 to as many as there are images, and "

@@ -16,7 +16,7 @@ from pitviper.core.models import DetectorNetwork
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.evolution.phases import Phases
 from pitviper.train.evolution.pools import LabelPools, Predict
-from pitviper.train.evolution.reweighting import Reweighting
+from pitviper.train.evolution.reweighting import Weighting
 from pitviper.train.evolution.snapshots import Snapshots
 from pitviper.train.loop import TrainingRun
 from pitviper.train.validate import predict_standardised
@@ -40,7 +40,7 @@ class Course:
         *,
         facts: dict[str, Any],
         start_loss: float = float("inf"),
-        reweighting: Reweighting | None = None,
+        reweighting: Weighting | None = None,
     ) -> None:
         self.pools = pools
         self.phases = phases
@@ -59,6 +59,8 @@ class Course:
         if run.step == 0 and self.phases.updates(run.epoch) and self._has_begun(run):
             with averaged_teacher(run) as predict:
                 self.pools.update(predict)
+                if self.reweighting:
+                    self.reweighting.follow(predict)
                 admitted = 0
                 if self.phases.mines(run.epoch):
                     allowed = self.phases.allowed_misses(run.epoch)
@@ -91,7 +93,7 @@ class Course:
         state = {f"pools.{key}": value for key, value in self.pools.state_dict().items()}
         state |= {f"snapshots.{key}": value for key, value in self.snapshots.state_dict().items()}
         if self.reweighting:
-            state |= {f"clusters.{k}": v for k, v in self.reweighting.parameters.state_dict().items()}
+            state |= {f"clusters.{k}": v for k, v in self.reweighting.state_dict().items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -99,7 +101,7 @@ class Course:
         self.pools.load_state_dict(_below(state, "pools."))
         self.snapshots.load_state_dict(_below(state, "snapshots."))
         if self.reweighting:
-            self.reweighting.parameters.load_state_dict(_below(state, "clusters."))
+            self.reweighting.load_state_dict(_below(state, "clusters."))
 
     def _has_begun(self, run: TrainingRun) -> bool:
         return bool(run.history) and run.history[-1]["loss"] < self.start_loss

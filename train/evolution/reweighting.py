@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,32 +19,41 @@ from pitviper.train.bilevel import ClusterParameters, gradients, hypergradient
 from pitviper.train.data.crops import CropDataset
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.epoch import learning_rate, progress
-from pitviper.train.evolution.pools import LabelPools
+from pitviper.train.evolution.pools import LabelPools, Predict
 from pitviper.train.loop import TrainingRun
 from pitviper.train.point_config import SemanticPriorsConfig
 from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
+from pitviper.train.state import Stateful
 from pitviper.train.step import unwrapped
 
 # Crops of the upper steps come from their own stream, apart from those that are trained with.
 _STREAM = 7919
 
 
-class Reweighting:
-    """Cluster parameters and the steps that change them.
+class Parameters(Stateful, Protocol):
+    """Alpha, one number a cluster, with its optimiser."""
+
+    alpha: Tensor
+
+    def weights(self, clusters: Tensor) -> Tensor:
+        """Weights [B] of a batch by its clusters, without gradient."""
+
+
+class Weighting(ABC):
+    """Cluster parameters and the upper steps that change them.
 
     Args:
         config: Settings; ``bilevel`` is not "none".
         clusters: Cluster of each frame by its name.
-        upper: Frames of the upper level with fixed labels.
+        parameters: Of the clusters.
     """
 
     def __init__(
-        self, config: SemanticPriorsConfig, clusters: Mapping[str, int], upper: Sequence[StoredFrame]
+        self, config: SemanticPriorsConfig, clusters: Mapping[str, int], parameters: Parameters
     ) -> None:
         self.config = config
         self.clusters = dict(clusters)
-        self.upper = list(upper)
-        self.parameters = ClusterParameters(max(self.clusters.values()) + 1, lr=config.alpha_lr)
+        self.parameters = parameters
         self.seconds = 0.0
 
     def weights(self, names: Sequence[str]) -> Tensor:
@@ -77,33 +87,21 @@ class Reweighting:
         every = self.parameters.weights(torch.arange(len(self.parameters.alpha)))
         return {**numbers, "weights": [round(float(weight), 5) for weight in every]}
 
+    def follow(self, predict: Predict) -> None:
+        """Called at each update of the labels, with the averaged teacher; those of the upper level stay as they are."""
+        del predict
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What changes in a run."""
+        return dict(self.parameters.state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.parameters.load_state_dict(state)
+
+    @abstractmethod
     def _step(self, run: TrainingRun, pools: LabelPools, number: int) -> float:
-        """One step of the cluster parameters, and the student's own on the same upper batch; returns its loss."""
-        task = unwrapped(run.task)
-        assert isinstance(task, SemanticPriorsTask)
-        config, device = self.config, run.fabric.device
-        draw = run.epoch * config.bilevel_steps + number
-        upper = self._batch(run, self.upper, 2 * draw)
-        lower = self._batch(run, pools.training_frames(), 2 * draw + 1)
-        weights = [p for p in task.parameters() if p.requires_grad]
-        upper_images, upper_masks = upper[1].to(device), upper[2].to(device)
-        images, masks = lower[1].to(device), lower[2].to(device)
-        with _repeatable(run.config.seed, draw):
-            loss = task.outer_loss(upper_images, upper_masks)
-            outer = gradients(loss, weights)
-            gradient = hypergradient(
-                config.bilevel,
-                self.parameters.alpha.to(device),
-                self.ids(lower[0]).to(device),
-                inner=lambda: task.inner_losses(images, masks),
-                outer=outer,
-                weights=weights,
-                rate=learning_rate(config, progress(run, 1.0)),
-            )
-        self.parameters.step(gradient.cpu())
-        if config.outer_lr > 0.0:
-            _descend(weights, outer, rate=config.outer_lr, clip=config.clip)
-        return float(loss.detach())
+        """One upper step, ``number`` of those after this epoch; returns its loss."""
 
     def _batch(
         self, run: TrainingRun, frames: Sequence[StoredFrame], draw: int
@@ -123,6 +121,56 @@ class Reweighting:
         return names, torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
 
 
+class Reweighting(Weighting):
+    """Cluster parameters that go against the derivative of the upper loss.
+
+    Args:
+        config: Settings; ``bilevel`` is "unrolled" or "gn".
+        clusters: Cluster of each frame by its name.
+        upper: Frames of the upper level with fixed labels.
+    """
+
+    def __init__(
+        self, config: SemanticPriorsConfig, clusters: Mapping[str, int], upper: Sequence[StoredFrame]
+    ) -> None:
+        self.learned = ClusterParameters(number_of(clusters), lr=config.alpha_lr)
+        super().__init__(config, clusters, self.learned)
+        self.upper = list(upper)
+
+    def _step(self, run: TrainingRun, pools: LabelPools, number: int) -> float:
+        """One step of the cluster parameters, and the student's own on the same upper batch."""
+        task = unwrapped(run.task)
+        assert isinstance(task, SemanticPriorsTask)
+        config, device = self.config, run.fabric.device
+        draw = run.epoch * config.bilevel_steps + number
+        upper = self._batch(run, self.upper, 2 * draw)
+        lower = self._batch(run, pools.training_frames(), 2 * draw + 1)
+        weights = [p for p in task.parameters() if p.requires_grad]
+        upper_images, upper_masks = upper[1].to(device), upper[2].to(device)
+        images, masks = lower[1].to(device), lower[2].to(device)
+        with repeatable(run.config.seed, draw):
+            loss = task.outer_loss(upper_images, upper_masks)
+            outer = gradients(loss, weights)
+            gradient = hypergradient(
+                config.bilevel,
+                self.learned.alpha.to(device),
+                self.ids(lower[0]).to(device),
+                inner=lambda: task.inner_losses(images, masks),
+                outer=outer,
+                weights=weights,
+                rate=learning_rate(config, progress(run, 1.0)),
+            )
+        self.learned.step(gradient.cpu())
+        if config.outer_lr > 0.0:
+            _descend(weights, outer, rate=config.outer_lr, clip=config.clip)
+        return float(loss.detach())
+
+
+def number_of(clusters: Mapping[str, int]) -> int:
+    """K of the clusters of frames by name."""
+    return max(clusters.values()) + 1
+
+
 def _descend(weights: Sequence[Tensor], gradient: Sequence[Tensor], *, rate: float, clip: float) -> None:
     """A plain step against a gradient, whose norm is clipped."""
     for weight, part in zip(weights, gradient, strict=True):
@@ -136,7 +184,7 @@ def _descend(weights: Sequence[Tensor], gradient: Sequence[Tensor], *, rate: flo
 
 
 @contextmanager
-def _repeatable(seed: int, draw: int) -> Iterator[None]:
+def repeatable(seed: int, draw: int) -> Iterator[None]:
     """What is random inside depends on the seed and the step alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence((seed, _STREAM, draw)).generate_state(1)[0]))

@@ -16,9 +16,15 @@ from pitviper.train.data.store import StoredFrame
 from pitviper.train.evolution.course import Course
 from pitviper.train.evolution.phases import Phases
 from pitviper.train.evolution.pools import LabelPools, PoolRule
-from pitviper.train.evolution.reweighting import Reweighting
+from pitviper.train.evolution.reference import ReferenceReweighting
+from pitviper.train.evolution.reweighting import Reweighting, Weighting
 from pitviper.train.evolution.update import UpdateRule
-from pitviper.train.point_config import LESPSConfig, PointConfig, SemanticPriorsConfig
+from pitviper.train.point_config import (
+    LESPSConfig,
+    PointConfig,
+    SemanticPriorsConfig,
+    SPReferenceConfig,
+)
 from pitviper.train.points.initial import easy_mask
 from pitviper.train.points.source import PointFrame, load_point_frames, points_sha256
 
@@ -50,11 +56,17 @@ def start_course(
         )
     frames = load_point_frames(train_sets, config.points, polarity=config.polarity, seed=config.seed)
     facts: dict[str, Any] = {"points": _describe(config, frames)}
-    reweighting = None
+    reweighting: Weighting | None = None
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
-        frames, upper = split_frames(frames, share=config.upper_share, seed=config.seed)
-        clusters, about = group_frames(frames, config, folder)
-        reweighting = Reweighting(config, clusters, [_first_label(each) for each in upper])
+        everything = frames
+        frames, upper = split_frames(everything, share=config.upper_share, seed=config.seed)
+        if isinstance(config, SPReferenceConfig):
+            clusters, about = group_frames(everything, config, folder)
+            kept = replace(_rule(config), least_share=-1.0)
+            reweighting = ReferenceReweighting(config, clusters, LabelPools(upper, kept))
+        else:
+            clusters, about = group_frames(frames, config, folder)
+            reweighting = Reweighting(config, clusters, [_first_label(each) for each in upper])
         facts["clusters"] = about | {"upper_frames": len(upper)}
     pools = LabelPools(frames, _rule(config))
     phases = Phases(config.epochs, config.start, config.mine_until, config.interval)
@@ -96,15 +108,17 @@ def group_frames(
     """Cluster of each frame by its name, and what is said of the clusters in a summary.
 
     Raises:
-        ValueError: More clusters than different frames.
+        ValueError: More clusters than different frames, but for ``sp_reference``, which then has as many.
         ImportError: scikit-image or scikit-learn is missing.
     """
     from pitviper.train.clusters.descriptors import descriptor_table
-    from pitviper.train.clusters.grouping import default_clusters, fit_clusters
+    from pitviper.train.clusters.grouping import count_different, default_clusters, fit_clusters
 
     different = list({each.frame.name: each for each in frames}.values())
     names, table = descriptor_table([each.sample for each in different], folder / DESCRIPTORS)
     wanted = config.clusters or default_clusters(len(different))
+    if isinstance(config, SPReferenceConfig):
+        wanted = min(wanted, count_different(table))
     found = fit_clusters(names, table, clusters=wanted, features=config.features)
     clusters = {each.frame.name: int(label) for each, label in zip(different, found.labels, strict=True)}
     about = {
@@ -121,9 +135,12 @@ def group_frames(
 
 def _rule(config: PointConfig) -> PoolRule:
     lesps = isinstance(config, LESPSConfig)
-    update = UpdateRule(area_share=config.area_share, decay=config.decay, sequential=lesps)
-    if lesps:
-        update = replace(update, cap=float("inf"))
+    update = UpdateRule(
+        area_share=config.area_share,
+        decay=config.decay,
+        sequential=lesps,
+        cap=config.largest_threshold or float("inf"),
+    )
     return PoolRule(
         least_share=config.least_share, from_points=lesps, protect=config.protect, soft=lesps, update=update
     )

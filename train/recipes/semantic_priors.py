@@ -56,6 +56,7 @@ class SemanticPriorsTask(nn.Module):
             levels=vfm.L,
             strength=None if config.strength < 0.0 else config.strength,
             zero_start=bool(config.zero_start),
+            norm=bool(config.level_norm),
         )
         sequential = config.application == "sequential"
         self.stage_names = stage_modules(network) if sequential else ()
