@@ -9,7 +9,7 @@ from typing import Any
 from paired import LEVEL, difference, estimate
 
 Run = dict[str, Any]
-_COLUMNS = {
+COLUMNS = {
     "iou": "IoU", "niou": "nIoU", "pd": "Pd", "fa_per_mpix": "Fa, px/Mpx", "f1": "F1", "hiou": "hIoU",
     "hse": "HSE (hse-v0)",
 }  # fmt: skip
@@ -60,20 +60,20 @@ def use(result: dict[str, Any]) -> str:
     rows, others = [], []
     for (condition, data), found in groups.items():
         base, *others = found
-        cells = [_interval(found[name]["difference"], "iou") for name in others]
+        cells = [interval(found[name]["difference"], "iou") for name in others]
         rows.append(
             [
                 condition,
                 data,
                 str(found[base]["iou"]["count"]),
-                _plus_minus(found[base]["iou"], "iou"),
+                plus_minus(found[base]["iou"], "iou"),
                 *cells,
             ]
         )
     head = ["run", "set", "seeds", "IoU, features as they are", *others]
     return (
         f"IoU of the main branch, and its change with other features, seed by seed, {LEVEL:.0%} t interval:\n\n"
-        + (_markdown(head, rows))
+        + (markdown(head, rows))
     )
 
 
@@ -83,9 +83,9 @@ def _column(seeds: dict[int, dict[str, Any]], metric: str) -> dict[int, float] |
 
 
 def _means(summary: Sequence[dict[str, Any]]) -> str:
-    rows = [[*_labels(row), *(_plus_minus(row.get(key), key) for key in _COLUMNS)] for row in summary]
-    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + _markdown(
-        ["model", "condition", "branch", "set", "seeds", *_COLUMNS.values()], rows
+    rows = [[*labels(row), *(plus_minus(row.get(key), key) for key in COLUMNS)] for row in summary]
+    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + markdown(
+        ["model", "condition", "branch", "set", "seeds", *COLUMNS.values()], rows
     )
 
 
@@ -94,11 +94,11 @@ def _differences(summary: Sequence[dict[str, Any]]) -> str:
     if not compared:
         return ""
     rows = [
-        [*_labels(row), *(_interval(row[key]["difference"], key) if key in row else "-" for key in _COLUMNS)]
+        [*labels(row), *(interval(row[key]["difference"], key) if key in row else "-" for key in COLUMNS)]
         for row in compared
     ]
-    return f"Difference to supervised, seed by seed, with its {LEVEL:.0%} t interval:\n\n" + _markdown(
-        ["model", "condition", "branch", "set", "seeds", *_COLUMNS.values()], rows
+    return f"Difference to supervised, seed by seed, with its {LEVEL:.0%} t interval:\n\n" + markdown(
+        ["model", "condition", "branch", "set", "seeds", *COLUMNS.values()], rows
     )
 
 
@@ -129,15 +129,15 @@ def _cost(cost: Sequence[dict[str, Any]]) -> str:
     )
     return (
         f"Cost of training, one thread; what is deployed is the same under every condition ({kept}):\n\n"
-        + _markdown(head, rows)
+        + markdown(head, rows)
     )
 
 
-def _labels(row: dict[str, Any]) -> list[str]:
+def labels(row: dict[str, Any]) -> list[str]:
     return [row["model"], row["condition"], row["branch"], row["set"], str(len(row["seeds"]))]
 
 
-def _plus_minus(value: dict[str, Any] | None, key: str) -> str:
+def plus_minus(value: dict[str, Any] | None, key: str) -> str:
     if value is None:
         return "-"
     text = f"{_scaled(value['mean'], key):.1f}"
@@ -145,7 +145,7 @@ def _plus_minus(value: dict[str, Any] | None, key: str) -> str:
     return text if half is None else f"{text} ± {half:.1f}"
 
 
-def _interval(value: dict[str, Any] | None, key: str) -> str:
+def interval(value: dict[str, Any] | None, key: str) -> str:
     if value is None:
         return "-"
     mean = _signed(_scaled(value["mean"], key))
@@ -162,6 +162,6 @@ def _scaled(value: float, key: str) -> float:
     return value if key in _NO_PERCENT else 100 * value
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of ``points.py`` for docs/points.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fdep_table import COLUMNS, interval, labels, plus_minus
+from fdep_table import markdown as lines
+from paired import LEVEL
+
+_BRANCHES = {"light": "student", "main": "teacher"}
+_SHOWN = ("iou", "niou", "pd", "fa_per_mpix", "hse")
+_PARTS = ("iou", "niou", "pd", "fa_per_mpix")
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Means beside full supervision, then what leaving a part out changes, then what a run costs."""
+    parts = [_means(result), _parts(result["parts"]), _cost(result["runs"])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _means(result: dict[str, Any]) -> str:
+    late = {(r["model"], r["condition"], r["set"]): r["iou"]["mean"] for r in result["late_deviation"]}
+    full = {
+        (r["model"], r["set"]): r["iou"]["mean"] for r in result["summary"] if r["condition"] == "supervised"
+    }
+    rows = []
+    for row in result["summary"]:
+        base = full.get((row["model"], row["set"]))
+        share = "-" if base is None else f"{100 * row['iou']['mean'] / base:.0f} %"
+        deviation = late.get((row["model"], row["condition"], row["set"]))
+        shown = "-" if deviation is None or row["branch"] != "light" else f"{100 * deviation:.2f}"
+        rows.append([*_named(row), *(plus_minus(row.get(key), key) for key in _SHOWN), share, shown])
+    head = ["model", "recipe", "branch", "set", "seeds", *(COLUMNS[key] for key in _SHOWN)]
+    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + lines(
+        [*head, "of supervised IoU", "late deviation of IoU"], rows
+    )
+
+
+def _parts(summary: Sequence[dict[str, Any]]) -> str:
+    compared = [row for row in summary if row["iou"]["difference"]]
+    if not compared:
+        return ""
+    rows = [[*_named(row), *(interval(row[key]["difference"], key) for key in _PARTS)] for row in compared]
+    head = ["model", "recipe", "branch", "set", "seeds", *(COLUMNS[key] for key in _PARTS)]
+    return (
+        f"Difference to the student of `semantic_priors`, seed by seed, with its {LEVEL:.0%} t interval:\n\n"
+        + lines(head, rows)
+    )
+
+
+def _cost(runs: Sequence[dict[str, Any]]) -> str:
+    spent: dict[tuple[str, str], dict[int, float]] = {}
+    labelled: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        key = (run["model"], run["condition"])
+        if "cpu_s" in run:
+            spent.setdefault(key, {})[run["seed"]] = run["cpu_s"]
+        if "labels" in run and run["branch"] == "light":
+            labelled.setdefault(key, []).append(run["labels"])
+    rows = []
+    for key in dict.fromkeys((*spent, *labelled)):
+        seconds, states = list(spent.get(key, {}).values()), labelled.get(key, [])
+        rows.append(
+            [
+                *key,
+                f"{min(seconds) / 60:.1f}" if seconds else "-",
+                *(_labels_at(states, when) for when in ("first", "last")),
+            ]
+        )
+    return (
+        "Processor time of a whole run on one thread, validation after every epoch included (the shortest of the "
+        "seeds), and, as a diagnosis, the labels of the frames in use against the masks (mean over seeds):\n\n"
+        + lines(["model", "recipe", "CPU minutes", "IoU of labels (frames), first epoch", "last epoch"], rows)
+    )
+
+
+def _labels_at(states: Sequence[dict[str, Any]], when: str) -> str:
+    if not states:
+        return "-"
+    iou = sum(state[when]["iou"] for state in states) / len(states)
+    frames = sum(state[when]["frames"] for state in states) / len(states)
+    return f"{100 * iou:.1f} ({frames:.0f})"
+
+
+def _named(row: dict[str, Any]) -> list[str]:
+    model, condition, branch, data, seeds = labels(row)
+    return [model, condition, _BRANCHES[branch] if row["condition"] != "supervised" else "-", data, seeds]

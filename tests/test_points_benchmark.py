@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparison of recipes that learn from points: conditions differ in what they name, and runs make a table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+_MODULES = ("points", "points_table", "fdep_table", "paired", "record", "trainings")
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    """``benchmarks/points.py``, imported as it is when it runs as a script."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module("points")
+    sys.path.remove(str(ROOT / "benchmarks"))
+    for name in _MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four training and two validation frames of 72x72 with one bright square each."""
+    root = tmp_path_factory.mktemp("data") / "dots"
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks", "splits"):
+        (root / folder).mkdir(parents=True)
+    for i in range(6):
+        frame, mask = rng.normal(60, 1, (72, 72)), np.zeros((72, 72), np.uint8)
+        y, x = rng.integers(20, 50, 2)
+        mask[y : y + 3, x : x + 3] = 255
+        frame[mask > 0] += 100
+        Image.fromarray(np.rint(frame).astype(np.uint8)).save(root / "images" / f"{i}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{i}.png")
+    (root / "splits/train.txt").write_text("0\n1\n2\n3")
+    (root / "splits/val.txt").write_text("4\n5")
+    return root
+
+
+def options_for(script: ModuleType, *words: str) -> argparse.Namespace:
+    found: argparse.Namespace = script.read_options(["--work", "w", "--data", "d", *words])
+    return found
+
+
+def test_conditions_differ_in_what_they_name(script: ModuleType) -> None:
+    names = ["supervised", "pal", "lesps", "semantic_priors", "semantic_priors+bilevel=none+strength=0"]
+    options = options_for(script, "--prior", "p.safetensors", "--conditions", *names)
+    found = [script.settings_of(script.Cell("pit-n", name, 3), options).to_dict() for name in names]
+    shared = ("model", "epochs", "crops", "batch", "optimizer", "lr", "ema", "seed", "validate_every")
+    for settings in found[1:]:
+        assert {key: settings[key] for key in shared} == {key: found[0][key] for key in shared}
+        assert settings["points"] == "centroid"
+    assert {k for k in found[3] if found[3][k] != found[4][k]} == {"bilevel", "strength"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--conditions", "oracle"], "unknown condition 'oracle'; known are supervised, pal"),
+        (["--conditions", "semantic_priors"], "semantic_priors needs --prior FILE"),
+        (["--conditions", "pal+lr=1"], "'lr=1' is no SETTING=VALUE of pal; settings are .*least_share"),
+    ],
+)
+def test_bad_conditions_are_refused_before_any_training(
+    script: ModuleType, words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        options_for(script, *words)
+
+
+def test_late_deviation_is_that_of_the_last_fifth(script: ModuleType) -> None:
+    history = [{"validation": {"a": {"iou": iou}}} for iou in [0.0] * 8 + [0.4, 0.6]]
+    assert script.late_deviation(history) == {"a": pytest.approx(0.02**0.5)}
+
+
+def test_from_runs_to_a_table(script: ModuleType, data: Path, tmp_path: Path) -> None:
+    words = ["--work", str(tmp_path / "work"), "--results", str(tmp_path), "--data", str(data), "--epochs", "2"]
+    words += ["--crop", "64", "--batch", "2", "--seeds", "0", "1", "--conditions", "supervised", "pal"]
+    assert script.main(words) == 0
+    result: dict[str, Any] = json.loads((tmp_path / "points.json").read_text())
+    assert [(r["condition"], r["seed"]) for r in result["runs"]] == [
+        ("supervised", 0), ("pal", 0), ("supervised", 1), ("pal", 1)
+    ]  # fmt: skip
+    learned = result["runs"][1]
+    assert learned["cpu_s"] > 0.0
+    assert learned["labels"]["first"]["frames"] == 4
+    assert 0.0 < learned["labels"]["first"]["iou"] <= 1.0, "the first masks, not the truth, are trained with"
+    assert {row["condition"] for row in result["late_deviation"]} == {"supervised", "pal"}
+    table = script.markdown(result)
+    assert "| pit-n | pal | student | dots | 2 |" in table
+    assert "of supervised IoU" in table
+    assert script.main(words) == 0, "finished runs are kept"
