@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pitviper.train.adaptation.command import add_adapt
 from pitviper.train.config import FDEPConfig, PriorConfig, SupervisedConfig, TrainingConfig
 from pitviper.train.point_config import (
     LESPSConfig,
@@ -31,7 +32,7 @@ _REPEATED = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code (0, 1 failure, 2 usage, 130 interrupted)."""
+    """Entry point; returns the exit code (0, 1 failure, 2 usage, 6 refused adaptation, 130 interrupted)."""
     options = _parser().parse_args(arguments)
     try:
         result: int = options.run(options)
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_no_package(fdep)
     fdep.set_defaults(run=_fdep)
     _add_point_recipes(commands)
+    add_adapt(commands)
     prior = commands.add_parser("prior", help="a foundation model for fdep, from unlabelled frames")
     _add_recipe(prior, PriorConfig)
     prior.add_argument(

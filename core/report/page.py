@@ -8,7 +8,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,32 +108,42 @@ def _page(
     plot: bytes | None,
     sheets: list[bytes],
 ) -> str:
-    known = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<dl>{known}</dl>" if known else "",
+        html_facts(facts),
         "<h2>Metrics</h2>",
-        f'<div class="wide">{_table(table_rows(evaluations), "metrics")}</div>',
+        f'<div class="wide">{html_table(table_rows(evaluations), "metrics")}</div>',
         f'<p class="note">{html.escape(conditions(evaluations))}</p>',
     ]
     for heading, picture in figures.items():
-        parts += [f"<h2>{html.escape(heading)}</h2>", _image(picture, heading)]
+        parts += [f"<h2>{html.escape(heading)}</h2>", html_image(picture, heading)]
     if plot is not None:
         parts += [
             "<h2>Curves</h2>",
-            _image(plot, "ROC, precision-recall, Pd against Fa, and metrics over thresholds"),
+            html_image(plot, "ROC, precision-recall, Pd against Fa, and metrics over thresholds"),
         ]
     for (name, evaluation), sheet in zip(evaluations.items(), sheets, strict=True):
         parts += [
             f"<h2>Misses and false alarms: {html.escape(name)}</h2>",
-            _image(sheet, f"Worst misses and false alarms of {name}"),
+            html_image(sheet, f"Worst misses and false alarms of {name}"),
             f"<h2>Worst images: {html.escape(name)}</h2>",
-            f'<div class="wide">{_table(_worst(evaluation), "images")}</div>',
+            f'<div class="wide">{html_table(_worst(evaluation), "images")}</div>',
         ]
+    return html_page(title, parts)
+
+
+def html_page(title: str, parts: Iterable[str]) -> str:
+    """A page that needs nothing from elsewhere, of parts that are HTML already."""
     body = "\n".join(part for part in parts if part)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\
 <title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def html_facts(facts: Mapping[str, str]) -> str:
+    """A list of facts; nothing for none."""
+    known = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+    return f"<dl>{known}</dl>" if known else ""
 
 
 def _worst(evaluation: Evaluation) -> list[list[str]]:
@@ -144,7 +154,8 @@ def _worst(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def _table(rows: list[list[str]], kind: str) -> str:
+def html_table(rows: list[list[str]], kind: str) -> str:
+    """A table of text, its first row the head; ``kind`` is its class."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{_split(cell)}</td>" for cell in row) + "</tr>\n" for row in rows[1:]
@@ -158,7 +169,8 @@ def _split(cell: str) -> str:
     return re.sub(r"^([-\d.]+) (\[[-\d., ]+\])$", r"\1 <span>\2</span>", text)
 
 
-def _image(png: bytes, description: str) -> str:
+def html_image(png: bytes, description: str) -> str:
+    """A picture within the page."""
     data = base64.b64encode(png).decode("ascii")
     return f'<img alt="{html.escape(description, quote=True)}" src="data:image/png;base64,{data}">'
 

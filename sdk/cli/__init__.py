@@ -18,6 +18,7 @@ from typing import Any
 
 from pitviper import __version__
 from pitviper.sdk.cli import (
+    adapt,
     bench,
     calibrate,
     demo,
@@ -44,6 +45,7 @@ _COMMANDS = (
     detect,
     serve,
     label,
+    adapt,
     sources,
     replay,
     evaluate,

@@ -6,14 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from pitviper.core.images import IMAGE_SUFFIXES
 from pitviper.sdk.errors import InputError, SinkError
+from pitviper.sdk.frame_files import name_in_files, require_an_end, write_frame
 from pitviper.sdk.sources import open_source
-from pitviper.sdk.sources.live import redact
-from pitviper.sdk.sources.schemes import find_scheme
 
 __all__ = ["extract_frames"]
 
@@ -36,10 +32,7 @@ def extract_frames(
         InputError: The source is live or has no end, or the folder holds images.
         SourceError: The source cannot be read. SinkError: The folder cannot be written.
     """
-    if find_scheme(spec).live:
-        raise InputError(
-            f"{redact(spec)} is live; record it first (pitviper detect SOURCE --record DIR), then label replay://DIR"
-        )
+    require_an_end(spec)
     if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
         raise InputError(
             f"{folder} holds images already; to go on with them: pitviper label {folder}, without --frames"
@@ -48,20 +41,14 @@ def extract_frames(
     with open_source(spec) as source:
         if source.info.kind == "synthetic" and source.info.count is None:
             raise InputError(f"{spec} never ends; say how many frames: frames=N")
-        stem = Path(spec.partition("?")[0].rstrip("/")).stem or "frame"
         for frame in source:
             if frame.index % every:
                 continue
-            deep = frame.image.dtype in (np.uint8, np.uint16)
-            path = folder / f"{stem}-{frame.index:06d}.{'png' if deep else 'tif'}"
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(frame.image if deep else frame.image.astype(np.float32)).save(path)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                raise SinkError(
-                    f"{path} cannot be written ({error.strerror or error}); {written} frames were written before it"
-                ) from error
+                name = name_in_files(spec, source.info.kind, frame.index, frame.name)
+                write_frame(frame, folder, name)
+            except SinkError as error:
+                raise SinkError(f"{error}; {written} frames were written before it") from error
             written += 1
             step()
     return written
