@@ -21,7 +21,8 @@ class PointConfig(DetectorConfig):
         points: "centroid" or "coarse", derived from the masks of the train split, which then serve for diagnosis only;
             or a file or folder as in ``points.files.read_points``.
         polarity: Targets are "bright", "dark" or "both"; see ``points.initial.initial_mask``.
-        least_share: Share of the points of a frame that edges must close around for it to be trained with at once.
+        outline: First masks by closed "edges", as published, or by a "level" set; see ``points.level``.
+        least_share: Share of the points of a frame that need an outline for it to be trained with at once.
         start: Share of the run with first masks and easy frames alone.
         mine_until: Share of the run up to which waiting frames are admitted.
         interval: Share of the run between two updates of the labels.
@@ -35,6 +36,7 @@ class PointConfig(DetectorConfig):
 
     points: str = "centroid"
     polarity: str = "bright"
+    outline: str = "edges"
     least_share: float = 0.8
     start: float = 0.2
     mine_until: float = 0.8
@@ -119,8 +121,9 @@ class SemanticPriorsConfig(PointConfig):
     recipe: ClassVar[str] = "semantic_priors"
     hypergradients: ClassVar[tuple[str, ...]] = ("gn", "unrolled", "none")
 
+    outline: str = "level"
     interval: float = 1 / 60
-    keep: float = 1.0
+    iou_weight: float = 1.0
     vfm: str = ""
     vfm_weights: str = ""
     levels: tuple[int, ...] = ()
@@ -178,8 +181,11 @@ class SPReferenceConfig(SemanticPriorsConfig):
     recipe: ClassVar[str] = "sp_reference"
     hypergradients: ClassVar[tuple[str, ...]] = ("reference", "none")
 
+    outline: str = "edges"
     protect: str = "initial"
     largest_threshold: float = 0.0
+    keep: float = 1.0
+    iou_weight: float = 0.0
     level_norm: int = 0
     zero_start: int = 0
     distillation_scale: float = 1.0

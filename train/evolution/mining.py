@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hard-sample mining: when a frame that edges could not label is seen well enough by the network to be trained with.
+"""Hard-sample mining: when a frame without outlines is seen well enough by the network to be trained with.
 
 Source: Yu et al., "PAL" (ICCV 2025).
 """

@@ -30,7 +30,7 @@ class PoolRule:
     """How labels begin and change.
 
     Attributes:
-        least_share: Share of a frame's points that edges must have closed around for it to be trained with from the
+        least_share: Share of a frame's points that must have an outline for it to be trained with from the
             start; below 0 all are.
         from_points: Begin with the points alone instead of their outlines, and with every frame, as LESPS does.
         protect: "points" stay target for ever, and everything else may shrink; "initial": the whole first mask does, as
@@ -73,9 +73,9 @@ class LabelPools:
                 self._select(name, first)
         if not any(len(self.frames[name].points) for name in self.labels):
             raise ValueError(
-                f"edges close around the points of none of {len(self.frames)} frames (share {rule.least_share} of each "
-                "frame's points), so training cannot begin; are the targets dark (--polarity), or the points beside "
-                "them? A lower --least-share begins with less"
+                f"there are outlines around the points of none of {len(self.frames)} frames (share {rule.least_share} "
+                "of each frame's points), so training cannot begin; are the targets dark (--polarity), or the points "
+                "beside them? --outline level finds more, and a lower --least-share begins with less"
             )
         self._ready: list[StoredFrame] | None = None
 

@@ -33,8 +33,8 @@ class Snapshots:
     """Windows of 32x32 pixels around the first point of some frames.
 
     Args:
-        frames: Of which some with points are taken, evenly spaced in the order of the data: half of those that edges
-            could label, half of the others, as far as there are.
+        frames: Of which some with points are taken, evenly spaced in the order of the data: half of those that had
+            outlines, half of the others, as far as there are.
         count: Largest number of frames.
     """
 

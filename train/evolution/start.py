@@ -54,7 +54,9 @@ def start_course(
             f"{config.recipe} runs in one process, got {processes}: labels that evolve are not kept alike in several; "
             "pass --devices 1"
         )
-    frames = load_point_frames(train_sets, config.points, polarity=config.polarity, seed=config.seed)
+    frames = load_point_frames(
+        train_sets, config.points, outline=config.outline, polarity=config.polarity, seed=config.seed
+    )
     facts: dict[str, Any] = {"points": _describe(config, frames)}
     reweighting: Weighting | None = None
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
@@ -166,7 +168,7 @@ def _describe(config: PointConfig, frames: Sequence[PointFrame]) -> dict[str, An
 def _say(facts: dict[str, Any], pools: LabelPools) -> None:
     points, numbers = facts["points"], pools.describe()
     text = (
-        f"{points['points']} points ({points['source']}) in {points['frames']} frames; edges close around "
+        f"{points['points']} points ({points['source']}) in {points['frames']} frames; outlines around "
         f"{points['outlined']}; {numbers['selected']:.0f} frames begin, {numbers['waiting']:.0f} wait"
     )
     if "clusters" in facts:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First masks from points: the outline of edges that closes around a point.
+"""First masks from points: an outline around each, where one is found.
 
-Source: the edge procedure of Yu et al., "PAL" (ICCV 2025), for 8-bit pictures with bright targets; deeper frames and
-dark targets are this project's addition.
+Source: the edge procedure of Yu et al., "PAL" (ICCV 2025), for 8-bit pictures with bright targets; deeper frames, dark
+targets and the level set instead of edges are this project's addition.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pitviper.core.datasets import DatasetError
 from pitviper.core.points import Points, require_points
 from pitviper.train.points.edges import canny, close, high_pass, outline_area, outline_around
 from pitviper.train.points.labels import point_mask
+from pitviper.train.points.level import level_outline
 
 POLARITIES = ("bright", "dark", "both")
+OUTLINES = ("edges", "level")
 
 _REACH = 10
 _CANNY = (20, 40)
@@ -33,7 +35,7 @@ _MAD_TO_DEVIATION = 1.4826
 
 @dataclass(frozen=True)
 class InitialMask:
-    """What the edges say of the points of one frame.
+    """What was found around the points of one frame.
 
     Attributes:
         mask: bool [H, W], the union of the outlines.
@@ -50,26 +52,33 @@ class InitialMask:
 
 
 def initial_mask(
-    frame: NDArray[Any], points: Points, *, polarity: str = "bright", name: str = "frame"
+    frame: NDArray[Any],
+    points: Points,
+    *,
+    outline: str = "edges",
+    polarity: str = "bright",
+    name: str = "frame",
 ) -> InitialMask:
     """Find the outline around each point of a frame.
 
     Two points inside one outline are both accepted, and share its mask.
 
     Args:
-        frame: [H, W]. uint8 is taken as it is; other types are mapped to 8 bits around each point by a robust range, so
-            that neither gain nor offset matters.
+        frame: [H, W]. For edges uint8 is taken as it is, and other types are mapped to 8 bits around each point by a
+            robust range, so that neither gain nor offset matters.
         points: [N, 2], (row, column).
+        outline: What closes around a point: "edges", as published, or a "level" set of the pixels; see ``level.py``.
         polarity: Targets are "bright" or "dark" against what surrounds them, or "both" may be: then each
             is what the 3x3 pixels at its point are against the median of the patch.
         name: Of the frame, for messages.
 
     Raises:
         DatasetError: A point outside the frame, two on one pixel, or values that are not finite around a point.
-        ValueError: Unknown polarity.
+        ValueError: Unknown outline or polarity.
     """
-    if polarity not in POLARITIES:
-        raise ValueError(f"polarity must be one of {', '.join(POLARITIES)}, got {polarity!r}")
+    for what, value, allowed in (("outline", outline, OUTLINES), ("polarity", polarity, POLARITIES)):
+        if value not in allowed:
+            raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
     require_points(points, (frame.shape[0], frame.shape[1]), name=name)
     merged = np.zeros(frame.shape, np.bool_)
     accepted = np.zeros(len(points), np.bool_)
@@ -83,9 +92,9 @@ def initial_mask(
                 "leave it out"
             )
         centre = (int(row - top), int(column - left))
-        outline = _outline(_to_gray(patch, centre, _sign(patch, centre, polarity)), *centre)
-        if outline is not None:
-            merged[window] |= outline
+        found = _OUTLINED[outline](patch, centre, _sign(patch, centre, polarity))
+        if found is not None:
+            merged[window] |= found
             accepted[index] = True
     return InitialMask(merged, accepted)
 
@@ -115,9 +124,16 @@ def _around(patch: NDArray[Any], centre: tuple[int, int]) -> NDArray[Any]:
     return patch[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
 
 
-def _outline(patch: NDArray[np.uint8], row: int, column: int) -> NDArray[np.bool_] | None:
-    outline = outline_around(close(canny(high_pass(patch), *_CANNY)), row, column)
+def _edges(patch: NDArray[Any], centre: tuple[int, int], sign: int) -> NDArray[np.bool_] | None:
+    outline = outline_around(close(canny(high_pass(_to_gray(patch, centre, sign)), *_CANNY)), *centre)
     return None if outline is None or outline_area(outline) > _LARGEST_AREA else outline
+
+
+def _level(patch: NDArray[Any], centre: tuple[int, int], sign: int) -> NDArray[np.bool_] | None:
+    return level_outline(sign * patch.astype(np.float64), *centre)
+
+
+_OUTLINED = {"edges": _edges, "level": _level}
 
 
 def _to_gray(patch: NDArray[Any], centre: tuple[int, int], sign: int) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ class PointFrame:
     Attributes:
         frame: Standardised, with an empty mask.
         points: [N, 2], (row, column).
-        found: What the edges say of the points.
+        found: The outlines around the points.
         truth: The mask file's bool [H, W], where there is one. Nothing is trained with it.
         sample: Where the frame was read from.
     """
@@ -44,7 +44,12 @@ class PointFrame:
 
 
 def load_point_frames(
-    datasets: Iterable[Dataset], source: str, *, polarity: str = "bright", seed: int = 0
+    datasets: Iterable[Dataset],
+    source: str,
+    *,
+    outline: str = "edges",
+    polarity: str = "bright",
+    seed: int = 0,
 ) -> list[PointFrame]:
     """Read frames, their points and the initial masks of these.
 
@@ -54,7 +59,8 @@ def load_point_frames(
     Args:
         datasets: Splits to read; one that is there twice is read once and given twice.
         source: "centroid" or "coarse" derives points from the masks; anything else is what ``files.read_points`` reads.
-        polarity: As in ``initial_mask``.
+        outline: As in ``initial_mask``.
+        polarity: As there.
         seed: Of coarse points, which depend on it and on the frame's name alone.
 
     Raises:
@@ -68,7 +74,10 @@ def load_point_frames(
     loaded: dict[Dataset, list[PointFrame]] = {}
     for dataset in dict.fromkeys(datasets):
         samples = dataset.samples if listed is None else _labelled(listed, dataset, source)
-        loaded[dataset] = [_load(dataset, sample, listed, source, polarity, seed) for sample in samples]
+        loaded[dataset] = [
+            _load(dataset, sample, listed, source=source, seed=seed, outline=outline, polarity=polarity)
+            for sample in samples
+        ]
     frames = [each for dataset in datasets for each in loaded[dataset]]
     if not any(len(each.points) for each in frames):
         raise DatasetError(f"no training frame has a point ({source}), so there is no target to learn from")
@@ -84,7 +93,14 @@ def points_sha256(frames: Iterable[PointFrame]) -> str:
 
 
 def _load(
-    dataset: Dataset, sample: Sample, listed: PointLabels | None, source: str, polarity: str, seed: int
+    dataset: Dataset,
+    sample: Sample,
+    listed: PointLabels | None,
+    *,
+    source: str,
+    seed: int,
+    outline: str,
+    polarity: str,
 ) -> PointFrame:
     name = f"{dataset.name}/{sample.name}"
     raw, mask = read_sample(sample)
@@ -97,7 +113,7 @@ def _load(
         # Two targets may be drawn the same pixel; as a label it stands for both.
         points = np.unique(drawn, axis=0)
     require_points(points, (mask.shape[0], mask.shape[1]), name=name)
-    found = initial_mask(raw, points, polarity=polarity, name=name)
+    found = initial_mask(raw, points, outline=outline, polarity=polarity, name=name)
     truth = None if sample.mask is None else mask
     return PointFrame(make_frame(name, raw, np.zeros_like(mask)), points, found, truth, sample)
 
