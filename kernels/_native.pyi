@@ -94,14 +94,22 @@ def extract_targets_phases(arguments: dict[str, Any], on_gpu: bool, stream: int 
 def extract_targets_phases_bytes(arguments: dict[str, Any]) -> tuple[int, int]:
     """Bytes of workspace for the batch (0 when the arguments do not fit), and of one frame's header and records."""
 
-def affine_modulate_phases(arguments: dict[str, Any]) -> None:
-    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/affine_modulate.h``."""
+def affine_modulate_phases(arguments: dict[str, Any], stream: int | None = None) -> None:
+    """One launch; ``arguments`` has the names of ``csrc/affine_modulate.h``, addresses as integers.
 
-def samf_split_phases(arguments: dict[str, Any]) -> None:
-    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/samf_fuse.h``."""
+    Without ``stream`` the kernel's body runs here, on host memory; with one, a ``cudaStream_t``, the launch is queued
+    on it, and every address is device memory.
 
-def samf_join_phases(arguments: dict[str, Any]) -> None:
-    """Run the kernel body on host memory; ``arguments`` has the names of ``csrc/samf_fuse.h``."""
+    Raises:
+        ValueError: Arguments that no kernel runs.
+        RuntimeError: CUDA refuses.
+    """
+
+def samf_split_phases(arguments: dict[str, Any], stream: int | None = None) -> None:
+    """The same with the names of ``SamfSplitArgs`` of ``csrc/samf_fuse.h``."""
+
+def samf_join_phases(arguments: dict[str, Any], stream: int | None = None) -> None:
+    """The same with the names of ``SamfJoinArgs``."""
 
 class RuntimeFailure(RuntimeError):
     """A call of ``pitviper.h`` that failed; ``args`` are its status and its sentence."""
@@ -134,7 +142,12 @@ def runtime_poll(
     """Id, (H, W), components found, then xy, xyxy, area, peak, mean, snr; None if no frame is finished."""
 
 def runtime_map(handle: int, address: int, count: int) -> None: ...
-def runtime_network(handle: int, address: int, out: int, height: int, width: int) -> None: ...
+def runtime_network(handle: int, address: int, out: int, height: int, width: int, log_odds: bool) -> None: ...
+def runtime_profile(
+    handle: int, address: int, layout: tuple[int, int, int, int], place: int, stream: int, capacity: int
+) -> tuple[bool, list[tuple[str, int, float]]]:
+    """Whether the times are of CUDA events, then operation, channels and milliseconds of each launch."""
+
 def runtime_set_threshold(handle: int, threshold: float) -> None: ...
 def runtime_describe(handle: int) -> dict[str, object]: ...
 def runtime_close(handle: int) -> None: ...

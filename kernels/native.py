@@ -44,6 +44,7 @@ REQUIRED: Final = (
     "runtime_poll",
     "runtime_map",
     "runtime_network",
+    "runtime_profile",
     "runtime_set_threshold",
     "runtime_describe",
     "runtime_close",

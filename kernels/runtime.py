@@ -33,6 +33,8 @@ _STATUSES: Final = (
 )
 _PAGEABLE, _PINNED, _GPU = 0, 1, 2
 _SLOTS: Final = 2
+_AROUND: Final = 2
+"""Operations of a frame beside the launches of its plan: `standardise` and `extract_targets`."""
 
 
 def runtime_missing() -> str:
@@ -62,6 +64,39 @@ class RuntimeResult:
     targets: Targets
     id: int
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LaunchTime:
+    """One operation of a frame: its folder in ``kernels/``, the channels that it writes, and its time in ms."""
+
+    operation: str
+    channels: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class LaunchTimes:
+    """The times of one frame, in the order in which its operations ran.
+
+    Attributes:
+        clock: ``CUDA events``, or ``wall clock`` where they ran in the calling thread.
+        launches: `standardise`, every launch of the plan, `extract_targets`.
+    """
+
+    clock: str
+    launches: tuple[LaunchTime, ...]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A frame as the compiled module takes it, and what has to live as long as it is read."""
+
+    address: int
+    layout: tuple[int, int, int, int]
+    place: int
+    stream: int
+    owner: Any
 
 
 class FusedRuntime:
@@ -131,24 +166,9 @@ class FusedRuntime:
             TypeError: Not such an object, or another dtype.
             RuntimeFailure: ``PV_FRAME``, ``PV_BUSY`` (two frames are in flight), ``PV_DEVICE`` or ``PV_MEMORY``.
         """
-        interface, owner = getattr(frame, "__cuda_array_interface__", None), frame
-        if interface is None and dlpack.on_gpu(frame):
-            there = dlpack.exported(frame)
-            interface, owner = there.interface, (frame, there.owner)
-        if interface is not None:
-            address, layout, own_stream = _on_gpu(interface)
-            self._call("submit", self._handle, address, layout, _GPU, stream or own_stream, id)
-            self._kept.append(owner)
-            return
-        if not isinstance(frame, np.ndarray) and hasattr(frame, "__dlpack__"):
-            frame = np.from_dlpack(frame)
-        array = checks.require_frame(frame)
-        if abs(array.strides[0]) < array.shape[1] * array.itemsize:  # rows that lie over one another
-            array = np.ascontiguousarray(array)
-        layout = (_TYPES[array.dtype.str], *array.shape, array.strides[0])
-        place = _PINNED if pinned else _PAGEABLE
-        self._call("submit", self._handle, array.ctypes.data, layout, place, stream, id)
-        self._kept.append(array)
+        given = _given(frame, pinned, stream)
+        self._call("submit", self._handle, given.address, given.layout, given.place, given.stream, id)
+        self._kept.append(given.owner)
 
     def poll(self, *, wait: bool = True) -> RuntimeResult | None:
         """The targets of the oldest frame in flight; None if ``wait`` is False and it is not finished.
@@ -174,8 +194,31 @@ class FusedRuntime:
         self._call("map", self._handle, probability.ctypes.data, probability.size)
         return probability
 
-    def network(self, standardised: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def profile(self, frame: Any, *, pinned: bool = False, stream: int = 0) -> LaunchTimes:
+        """Run one frame launch by launch, not from its graph, and tell the time of each; its targets are not kept.
+
+        The first frame of a shape is slower than the others. A GPU that finishes a launch before the next is there
+        waits, and the wait counts.
+
+        Args:
+            frame: As in `submit`, like ``pinned`` and ``stream``.
+
+        Raises:
+            TypeError, RuntimeFailure: As in `submit`; ``PV_BUSY`` with any frame in flight.
+        """
+        given = _given(frame, pinned, stream)
+        where = (given.address, given.layout, given.place, given.stream)
+        events, launches = self._call("profile", self._handle, *where, self.info["launches"] + _AROUND)
+        told = tuple(LaunchTime(*launch) for launch in launches)
+        return LaunchTimes("CUDA events" if events else "wall clock", told)
+
+    def network(
+        self, standardised: npt.NDArray[np.float32], *, log_odds: bool = False
+    ) -> npt.NDArray[np.float32]:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of that shape, one after another.
+
+        Args:
+            log_odds: Give what goes into the sigmoid, float32 in any precision.
 
         Raises:
             TypeError, ValueError: Not float32 [N, 1, Hp, Wp] in C order.
@@ -185,10 +228,11 @@ class FusedRuntime:
             raise TypeError("standardised must be a float32 array")
         if standardised.ndim != 4 or standardised.shape[1] != 1 or not standardised.flags.c_contiguous:
             raise ValueError(f"standardised must be [N, 1, H, W] in C order, got {standardised.shape}")
-        probability = np.empty_like(standardised)
-        for given, found in zip(standardised, probability, strict=True):
-            self._call("network", self._handle, given.ctypes.data, found.ctypes.data, *given.shape[1:])
-        return probability
+        maps = np.empty_like(standardised)
+        for given, found in zip(standardised, maps, strict=True):
+            places = given.ctypes.data, found.ctypes.data
+            self._call("network", self._handle, *places, *given.shape[1:], log_odds)
+        return maps
 
     def set_threshold(self, threshold: float) -> None:
         """Probability in [0, 1) for the frames that are submitted from now on."""
@@ -221,6 +265,25 @@ class FusedRuntime:
         except self._native.RuntimeFailure as error:
             code, text = error.args
             raise RuntimeFailure(_STATUSES[code], text) from None
+
+
+def _given(frame: Any, pinned: bool, stream: int) -> _Given:
+    """A frame in whatever holds it. Raises TypeError and ValueError as `FusedRuntime.submit`."""
+    interface, owner = getattr(frame, "__cuda_array_interface__", None), frame
+    if interface is None and dlpack.on_gpu(frame):
+        there = dlpack.exported(frame)
+        interface, owner = there.interface, (frame, there.owner)
+    if interface is not None:
+        address, layout, own_stream = _on_gpu(interface)
+        return _Given(address, layout, _GPU, stream or own_stream, owner)
+    if not isinstance(frame, np.ndarray) and hasattr(frame, "__dlpack__"):
+        frame = np.from_dlpack(frame)
+    array = checks.require_frame(frame)
+    if abs(array.strides[0]) < array.shape[1] * array.itemsize:  # rows that lie over one another
+        array = np.ascontiguousarray(array)
+    rows, columns = array.shape
+    layout = (_TYPES[array.dtype.str], rows, columns, array.strides[0])
+    return _Given(array.ctypes.data, layout, _PINNED if pinned else _PAGEABLE, stream, array)
 
 
 def _on_gpu(interface: dict[str, Any]) -> tuple[int, tuple[int, int, int, int], int]:

@@ -206,7 +206,7 @@ class Calibration:
         if threshold >= 1.0:
             raise InputError(
                 "the empty scenes reach a probability of 1, so none as threshold keeps to the budget; are they empty? "
-                "Calibrate in fp32 on an engine that gives log-odds (onnxruntime, openvino, torch), or allow more"
+                "Calibrate on an engine that gives log-odds (all of this package do), or allow more"
             )
         return threshold
 

@@ -60,10 +60,10 @@ class Contexts:
             engine = self._engines[at]
             if not log_odds:
                 return engine.run(frames)
-            if not isinstance(engine, LogOddsEngine) or not engine.gives_log_odds:
+            if not isinstance(engine, LogOddsEngine):
                 raise EngineError(
-                    f"engine {engine.info.name!r} gives no log-odds in {engine.info.precision}, which this threshold "
-                    "needs; take onnxruntime, openvino or torch in fp32, or a probability as threshold"
+                    f"engine {engine.info.name!r} gives no log-odds, which this threshold needs; take an engine of "
+                    "this package, all of which do, or a probability as threshold"
                 )
             return engine.log_odds(frames)
 

@@ -42,11 +42,13 @@ class Graph:
     outputs: tuple[str, ...]
 
 
-def read_graph(content: bytes) -> Graph:
+def read_graph(content: bytes, *, constants: bool = True) -> Graph:
     """Decode an ONNX model.
 
     Args:
         content: The file.
+        constants: Decode the constants too. Without them any of their types may be in the file, as 8 bits are in a
+            quantised network, and ``Graph.constants`` is empty.
 
     Raises:
         GraphError: It cannot be decoded; the message says what is odd.
@@ -55,12 +57,12 @@ def read_graph(content: bytes) -> Graph:
         graphs = [value for field, value in _fields(memoryview(content)) if field == 7]
         if len(graphs) != 1:
             raise GraphError(f"holds {len(graphs)} graphs, an ONNX model has one")
-        return _graph(_bytes(graphs[0]))
+        return _graph(_bytes(graphs[0]), wanted=constants)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise GraphError(f"is damaged or no ONNX model ({error})") from error
 
 
-def _graph(content: memoryview) -> Graph:
+def _graph(content: memoryview, *, wanted: bool) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, NDArray[Any]] = {}
     inputs: list[str] = []
@@ -68,7 +70,7 @@ def _graph(content: memoryview) -> Graph:
     for field, value in _fields(content):
         if field == 1:
             nodes.append(_node(_bytes(value)))
-        elif field == 5:
+        elif field == 5 and wanted:
             name, constant = _tensor(_bytes(value))
             constants[name] = constant
         elif field in (11, 12):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C functions of pitviper.h: handles, locks, and exceptions turned into codes.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -158,9 +159,9 @@ std::unique_ptr<pitviper::Device> pitviper::open_device(const std::string& name,
   throw Error(PV_ARGUMENT, "there is no device '" + name + "'; there are cpu, host and cuda:0, cuda:1, ...");
 }
 
-pv_status pitviper::network(pv_detector detector, const float* standardised, int height, int width,
-                            float* probability) {
-  return with(detector, [&](Runtime& runtime) { runtime.network(standardised, height, width, probability); });
+pv_status pitviper::network(pv_detector detector, const float* standardised, int height, int width, MapKind kind,
+                            float* map) {
+  return with(detector, [&](Runtime& runtime) { runtime.network(standardised, height, width, kind, map); });
 }
 
 extern "C" {
@@ -209,6 +210,23 @@ pv_status pv_map(pv_detector detector, float* probability, size_t count) {
   return with(detector, [&](Runtime& runtime) {
     require(probability != nullptr, "probability is null");
     runtime.map(probability, count);
+  });
+}
+
+pv_status pv_profile(pv_detector detector, const pv_frame* frame, pv_launch* launches, int capacity, int* count,
+                     pv_clock* clock) {
+  return with(detector, [&](Runtime& runtime) {
+    require(frame != nullptr && launches != nullptr && count != nullptr && clock != nullptr,
+            "frame, launches, count or clock is null");
+    const int needed = static_cast<int>(runtime.plan().launches.size()) + 2;
+    if (capacity < needed) {
+      throw Error(PV_ARGUMENT,
+                  "a frame has " + std::to_string(needed) + " operations, room is for " + std::to_string(capacity));
+    }
+    const std::vector<pv_launch> timed = runtime.profile(*frame);
+    std::copy(timed.begin(), timed.end(), launches);
+    *count = static_cast<int>(timed.size());
+    *clock = runtime.clock();
   });
 }
 

@@ -47,6 +47,12 @@ struct SlotMemory {
   void* records = nullptr;  // that host and device read
 };
 
+// What a map is read back as.
+enum class MapKind { kProbability, kLogOdds };
+
+// Operations of a frame whose time `Device::profile` takes: standardise, every launch, extract_targets.
+inline std::size_t timed_operations(const Program& program) { return program.launches.size() + 2; }
+
 // Not safe for use by several threads at once. Functions throw Error(PV_DEVICE) or Error(PV_MEMORY).
 class Device {
  public:
@@ -74,10 +80,18 @@ class Device {
   // Whether the slot's frame is finished; blocks until it is when wait is set.
   virtual bool finished(int slot, bool wait) = 0;
   // Runs the convolutions alone on one standardised frame in host memory, and waits.
-  virtual void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) = 0;
+  virtual void network(Program& program, const SlotMemory& memory, const float* standardised, MapKind kind,
+                       float* map) = 0;
   // The map of the last frame, after it has finished.
-  virtual void probability(const Program& program, const SlotMemory& memory, float* to) = 0;
+  virtual void read_map(const Program& program, const SlotMemory& memory, MapKind kind, float* to) = 0;
+  // What `profile` reads.
+  virtual pv_clock clock() const = 0;
+  // Runs one frame, operation by operation, and waits; ms has room for timed_operations(program).
+  virtual void profile(const GivenFrame& frame, Program& program, const SlotMemory& memory, double* ms) = 0;
 };
+
+// The rows of a frame, without their padding, from logits that lie as those of `args.map`.
+void copy_map(const ExtractTargetsArgs& args, const void* logits, MapKind kind, float* to);
 
 using Allocate = void* (*)(std::size_t bytes, void* context);
 using Release = void (*)(void* memory, void* context);

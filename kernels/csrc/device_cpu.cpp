@@ -2,12 +2,21 @@
 #include "device_cpu.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "convolution_cpu.h"
 #include "extract_targets_source.h"
 
 namespace pitviper {
+
+void copy_map(const ExtractTargetsArgs& args, const void* logits, MapKind kind, float* to) {
+  const char* row = static_cast<const char*>(logits);
+  for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
+    const float* const values = reinterpret_cast<const float*>(row);
+    for (int x = 0; x < args.width; ++x) *to++ = kind == MapKind::kLogOdds ? values[x] : extractor::sigmoid(values[x]);
+  }
+}
 
 void HostDevice::require(const Status& status, const char* operation) {
   if (!status.ok()) throw Error(PV_DEVICE, std::string(operation) + " was refused: " + status.text);
@@ -25,20 +34,46 @@ void HostDevice::release(void* memory, bool) noexcept { memory_.release(memory, 
 
 void HostDevice::upload(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 
-void HostDevice::submit(int, const GivenFrame& frame, Program& program, const SlotMemory& memory) {
+void HostDevice::place(const GivenFrame& frame, Program& program, const SlotMemory& memory) const {
   if (frame.place == PV_GPU) throw Error(PV_DEVICE, "the frame lies on a GPU, this detector runs on the " + name());
   program.standardise.frames = program.extract.frames = frame.data;
   program.standardise.type = program.extract.frame_type = frame.type;
   program.standardise.row_bytes = program.extract.frame_row_bytes = frame.row_bytes;
   program.extract.output = memory.records;
+}
+
+template <typename AfterEach>
+void HostDevice::launch_all(const Program& program, const AfterEach& after_each) {
   require(standardiser::launch_host(program.standardise), "standardise");
-  for (const Program::Launch& launch : program.launches) convolve(launch, program.scratch);
+  after_each();
+  for (const Program::Launch& launch : program.launches) {
+    convolve(launch, program.scratch);
+    after_each();
+  }
   require(extractor::launch_host(program.extract), "extract_targets");
+  after_each();
+}
+
+void HostDevice::submit(int, const GivenFrame& frame, Program& program, const SlotMemory& memory) {
+  place(frame, program, memory);
+  launch_all(program, [] {});
+}
+
+void HostDevice::profile(const GivenFrame& frame, Program& program, const SlotMemory& memory, double* ms) {
+  using Clock = std::chrono::steady_clock;
+  place(frame, program, memory);
+  Clock::time_point before = Clock::now();
+  launch_all(program, [&] {
+    const Clock::time_point now = Clock::now();
+    *ms++ = std::chrono::duration<double, std::milli>(now - before).count();
+    before = now;
+  });
 }
 
 bool HostDevice::finished(int, bool) { return true; }
 
-void HostDevice::network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) {
+void HostDevice::network(Program& program, const SlotMemory& memory, const float* standardised, MapKind kind,
+                         float* map) {
   const StandardiseArgs& shape = program.standardise;
   std::memcpy(shape.output, standardised,
               sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width));
@@ -46,15 +81,11 @@ void HostDevice::network(Program& program, const SlotMemory& memory, const float
     launch.conv.frame_dtype = launch.block.frame_dtype = Dtype::kFloat32;
     convolve(launch, program.scratch);
   }
-  this->probability(program, memory, probability);
+  read_map(program, memory, kind, map);
 }
 
-void HostDevice::probability(const Program& program, const SlotMemory&, float* to) {
-  const ExtractTargetsArgs& args = program.extract;
-  const char* row = static_cast<const char*>(args.map);
-  for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
-    for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
-  }
+void HostDevice::read_map(const Program& program, const SlotMemory&, MapKind kind, float* to) {
+  copy_map(program.extract, program.extract.map, kind, to);
 }
 
 namespace {

@@ -18,14 +18,22 @@ class HostDevice : public Device {
   void prepared(bool) override {}
   void submit(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) override;
   bool finished(int slot, bool wait) override;
-  void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) override;
-  void probability(const Program& program, const SlotMemory& memory, float* to) override;
+  void network(Program& program, const SlotMemory& memory, const float* standardised, MapKind kind,
+               float* map) override;
+  void read_map(const Program& program, const SlotMemory& memory, MapKind kind, float* to) override;
+  pv_clock clock() const override { return PV_WALL_CLOCK; }
+  void profile(const GivenFrame& frame, Program& program, const SlotMemory& memory, double* ms) override;
 
  protected:
   static void require(const Status& status, const char* operation);
   virtual void convolve(const Program::Launch& launch, float* scratch) = 0;
 
  private:
+  void place(const GivenFrame& frame, Program& program, const SlotMemory& memory) const;
+  // after_each() is called behind every operation.
+  template <typename AfterEach>
+  void launch_all(const Program& program, const AfterEach& after_each);
+
   HostMemory memory_;
 };
 

@@ -9,7 +9,6 @@
 #include "cuda_support.h"
 #include "device.h"
 #include "error.h"
-#include "extract_targets_source.h"
 
 #ifndef PITVIPER_CUDA_ARCHITECTURES
 #define PITVIPER_CUDA_ARCHITECTURES "unknown"
@@ -74,6 +73,7 @@ class CudaDevice final : public Device {
     for (cudaEvent_t event : {given_, copied_[0], copied_[1], done_[0], done_[1]}) {
       if (event != nullptr) cudaEventDestroy(event);
     }
+    for (cudaEvent_t event : marks_) cudaEventDestroy(event);
     for (cudaStream_t stream : {compute_, copy_}) {
       if (stream != nullptr) cudaStreamDestroy(stream);
     }
@@ -119,15 +119,7 @@ class CudaDevice final : public Device {
 
   void submit(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) override {
     const Current current(index_);
-    bring(frame, memory);
-    require(cudaEventRecord(copied_[slot], copy_), "the frame's copy cannot be marked");
-    require(cudaStreamWaitEvent(compute_, copied_[slot], 0), "the frame's copy cannot be waited for");
-    const std::ptrdiff_t dense = static_cast<std::ptrdiff_t>(sample_bytes(frame.type)) * frame.width;
-    program.standardise.frames = program.extract.frames = memory.frame;
-    program.standardise.type = program.extract.frame_type = frame.type;
-    program.standardise.row_bytes = program.extract.frame_row_bytes = dense;
-    program.standardise.frame_bytes = program.extract.frame_bytes = dense * frame.height;
-    program.extract.output = memory.records;
+    place(slot, frame, program, memory);
     require(cudaGraphLaunch(graph_of(slot, frame, program), compute_), "the frame's graph cannot be launched");
     require(cudaEventRecord(done_[slot], compute_), "the frame's end cannot be marked");
   }
@@ -140,7 +132,32 @@ class CudaDevice final : public Device {
     return true;
   }
 
-  void network(Program& program, const SlotMemory& memory, const float* standardised, float* probability) override {
+  pv_clock clock() const override { return PV_CUDA_EVENTS; }
+
+  // Not from the graph: an event stands behind every operation, and all are waited for at the end.
+  void profile(const GivenFrame& frame, Program& program, const SlotMemory& memory, double* ms) override {
+    const Current current(index_);
+    const std::size_t operations = timed_operations(program);
+    while (marks_.size() <= operations) {
+      cudaEvent_t event = nullptr;
+      require(cudaEventCreate(&event), "no CUDA event can be had");
+      marks_.push_back(event);
+    }
+    place(0, frame, program, memory);
+    std::size_t reached = 0;
+    const auto mark = [&] { require(cudaEventRecord(marks_[reached++], compute_), "a launch cannot be marked"); };
+    mark();
+    launch_all(program, mark);
+    require(cudaEventSynchronize(marks_[operations]), "the frame failed on the GPU");
+    for (std::size_t at = 0; at < operations; ++at) {
+      float between = 0.0f;
+      require(cudaEventElapsedTime(&between, marks_[at], marks_[at + 1]), "the time of a launch cannot be read");
+      ms[at] = between;
+    }
+  }
+
+  void network(Program& program, const SlotMemory& memory, const float* standardised, MapKind kind,
+               float* map) override {
     const Current current(index_);
     const std::size_t bytes = sizeof(float) * pixels(program);
     std::memcpy(memory.staging, standardised, bytes);
@@ -150,20 +167,16 @@ class CudaDevice final : public Device {
       launch.conv.frame_dtype = launch.block.frame_dtype = Dtype::kFloat32;
       convolve(launch);
     }
-    this->probability(program, memory, probability);
+    read_map(program, memory, kind, map);
   }
 
-  void probability(const Program& program, const SlotMemory& memory, float* to) override {
+  void read_map(const Program& program, const SlotMemory& memory, MapKind kind, float* to) override {
     const Current current(index_);
-    const ExtractTargetsArgs& args = program.extract;
-    require(
-        cudaMemcpyAsync(memory.staging, args.map, sizeof(float) * pixels(program), cudaMemcpyDeviceToHost, compute_),
-        "the map cannot be copied");
+    const void* const map = program.extract.map;
+    require(cudaMemcpyAsync(memory.staging, map, sizeof(float) * pixels(program), cudaMemcpyDeviceToHost, compute_),
+            "the map cannot be copied");
     require(cudaStreamSynchronize(compute_), "the map cannot be copied");
-    const char* row = static_cast<const char*>(memory.staging);
-    for (int y = 0; y < args.height; ++y, row += args.row_bytes) {
-      for (int x = 0; x < args.width; ++x) *to++ = extractor::sigmoid(reinterpret_cast<const float*>(row)[x]);
-    }
+    copy_map(program.extract, memory.staging, kind, to);
   }
 
  private:
@@ -175,6 +188,19 @@ class CudaDevice final : public Device {
   void forget() {
     for (const Recorded& recorded : graphs_) cudaGraphExecDestroy(recorded.graph);
     graphs_.clear();
+  }
+
+  // Queues the copy of a frame, lets the launches wait for it, and fills in its address.
+  void place(int slot, const GivenFrame& frame, Program& program, const SlotMemory& memory) {
+    bring(frame, memory);
+    require(cudaEventRecord(copied_[slot], copy_), "the frame's copy cannot be marked");
+    require(cudaStreamWaitEvent(compute_, copied_[slot], 0), "the frame's copy cannot be waited for");
+    const std::ptrdiff_t dense = static_cast<std::ptrdiff_t>(sample_bytes(frame.type)) * frame.width;
+    program.standardise.frames = program.extract.frames = memory.frame;
+    program.standardise.type = program.extract.frame_type = frame.type;
+    program.standardise.row_bytes = program.extract.frame_row_bytes = dense;
+    program.standardise.frame_bytes = program.extract.frame_bytes = dense * frame.height;
+    program.extract.output = memory.records;
   }
 
   // Queues the copy of a frame into the slot's memory.
@@ -219,10 +245,17 @@ class CudaDevice final : public Device {
     require(conv_block::launch_cuda(launch.conv, compute_), "conv_block");
   }
 
-  void launch_all(const Program& program) const {
+  // after_each() is called behind every operation.
+  template <typename AfterEach>
+  void launch_all(const Program& program, const AfterEach& after_each) const {
     require(standardiser::launch_cuda(program.standardise, compute_), "standardise");
-    for (const Program::Launch& launch : program.launches) convolve(launch);
+    after_each();
+    for (const Program::Launch& launch : program.launches) {
+      convolve(launch);
+      after_each();
+    }
     require(extractor::launch_cuda(program.extract, compute_), "extract_targets");
+    after_each();
   }
 
   cudaGraphExec_t graph_of(int slot, const GivenFrame& frame, const Program& program) {
@@ -234,12 +267,12 @@ class CudaDevice final : public Device {
       }
     }
     // Once without recording: kernels are loaded at their first launch, which a recording does not allow.
-    launch_all(program);
+    launch_all(program, [] {});
     require(cudaStreamSynchronize(compute_), "the first frame failed on the GPU");
     cudaGraph_t graph = nullptr;
     require(cudaStreamBeginCapture(compute_, cudaStreamCaptureModeThreadLocal), "launches cannot be recorded");
     try {
-      launch_all(program);
+      launch_all(program, [] {});
     } catch (...) {
       cudaStreamEndCapture(compute_, &graph);
       if (graph != nullptr) cudaGraphDestroy(graph);
@@ -268,6 +301,7 @@ class CudaDevice final : public Device {
   cudaEvent_t given_ = nullptr;
   cudaEvent_t copied_[kSlots] = {};
   cudaEvent_t done_[kSlots] = {};
+  std::vector<cudaEvent_t> marks_;  // of profile, with times
   std::vector<Recorded> graphs_;
 };
 

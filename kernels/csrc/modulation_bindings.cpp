@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binds addresses and sizes of the kernel bodies of affine_modulate and samf_fuse. All addresses are host memory.
+// Binds addresses and sizes of the kernels of affine_modulate and samf_fuse. All addresses are host memory, but with a
+// stream.
 #include "modulation_bindings.h"
 
 #include <pybind11/stl.h>
 
 #include <array>
+#include <optional>
+#include <stdexcept>
+#include <type_traits>
 
 #include "affine_modulate.h"
 #include "binding_arguments.h"
@@ -17,6 +21,25 @@ namespace {
 
 using binding::address;
 using binding::value;
+
+// A stream (a cudaStream_t): the launch is queued on it, and every address is device memory.
+using Stream = std::optional<std::uintptr_t>;
+
+template <typename Args>
+void run(const Args& args, Stream stream, Status (*on_host)(const Args&)) {
+  const py::gil_scoped_release released;
+  if (!stream) return binding::require(on_host(args));
+#ifdef PITVIPER_CUDA_ARCHITECTURES
+  void* const queue = reinterpret_cast<void*>(*stream);
+  if constexpr (std::is_same_v<Args, AffineModulateArgs>) {
+    binding::require(affine_modulate::launch_cuda(args, queue));
+  } else {
+    binding::require(samf_fuse::launch_cuda(args, queue));
+  }
+#else
+  throw std::runtime_error("the module was built without nvcc");
+#endif
+}
 
 template <typename Args>
 Args common(const py::dict& given) {
@@ -31,7 +54,7 @@ Args common(const py::dict& given) {
   return args;
 }
 
-void affine(const py::dict& given) {
+void affine(const py::dict& given, Stream stream) {
   auto args = common<AffineModulateArgs>(given);
   args.strength = value<float>(given, "strength");
   args.per_pixel = value<bool>(given, "per_pixel");
@@ -40,11 +63,10 @@ void affine(const py::dict& given) {
   args.beta = address(given, "beta");
   args.residual = address(given, "residual");
   args.output = address(given, "output");
-  const py::gil_scoped_release released;
-  binding::require(affine_modulate::launch_host(args));
+  run(args, stream, &affine_modulate::launch_host);
 }
 
-void split(const py::dict& given) {
+void split(const py::dict& given, Stream stream) {
   auto args = common<SamfSplitArgs>(given);
   const auto prior = value<std::array<int, 2>>(given, "prior_size");
   args.prior_height = prior[0];
@@ -53,25 +75,23 @@ void split(const py::dict& given) {
   args.shift = address(given, "shift");
   args.first = address(given, "first");
   args.second = address(given, "second");
-  const py::gil_scoped_release released;
-  binding::require(samf_fuse::launch_host(args));
+  run<std::decay_t<decltype(args)>>(args, stream, &samf_fuse::launch_host);
 }
 
-void join(const py::dict& given) {
+void join(const py::dict& given, Stream stream) {
   auto args = common<SamfJoinArgs>(given);
   args.first = address(given, "first");
   args.second = address(given, "second");
   args.output = address(given, "output");
-  const py::gil_scoped_release released;
-  binding::require(samf_fuse::launch_host(args));
+  run<std::decay_t<decltype(args)>>(args, stream, &samf_fuse::launch_host);
 }
 
 }  // namespace
 
 void bind_modulation_phases(py::module_& m) {
-  m.def("affine_modulate_phases", &affine, py::arg("arguments"));
-  m.def("samf_split_phases", &split, py::arg("arguments"));
-  m.def("samf_join_phases", &join, py::arg("arguments"));
+  m.def("affine_modulate_phases", &affine, py::arg("arguments"), py::arg("stream") = py::none());
+  m.def("samf_split_phases", &split, py::arg("arguments"), py::arg("stream") = py::none());
+  m.def("samf_join_phases", &join, py::arg("arguments"), py::arg("stream") = py::none());
 }
 
 }  // namespace pitviper

@@ -4,7 +4,7 @@
 
 namespace pitviper {
 
-// The kernel bodies of affine_modulate and samf_fuse, on the host.
+// The kernels of affine_modulate and samf_fuse, on the host or on a stream.
 void bind_modulation_phases(pybind11::module_& m);
 
 }  // namespace pitviper

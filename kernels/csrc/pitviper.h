@@ -108,6 +108,19 @@ typedef struct pv_result {
   int32_t found; /* components in the frame; more than count: the weakest were left out */
 } pv_result;
 
+/* What the times of pv_profile are taken by. */
+typedef enum pv_clock {
+  PV_WALL_CLOCK = 0, /* the processor's clock: the launch ran in the calling thread */
+  PV_CUDA_EVENTS = 1 /* events of the GPU, before and behind the launch */
+} pv_clock;
+
+/* One operation of a frame. */
+typedef struct pv_launch {
+  char operation[32]; /* standardise, conv_block, residual_block or extract_targets */
+  int channels;       /* that it writes */
+  double ms;
+} pv_launch;
+
 typedef struct pv_info {
   char model[64];
   char architecture[64];
@@ -142,6 +155,13 @@ PV_API pv_status pv_poll(pv_detector detector, int wait, pv_target* targets, int
 /* The probability of every pixel of the frame polled last, float[height * width]. PV_EMPTY once another was submitted.
  */
 PV_API pv_status pv_map(pv_detector detector, float* probability, size_t count);
+
+/* Runs one frame operation by operation, as pv_submit would but not from its graph, and writes the time of each in the
+ * order in which they ran; its targets are not kept. The first frame of a shape is slower than the others. Takes as
+ * many times as pv_info says launches, and two: standardise before them, extract_targets behind. PV_BUSY with a frame
+ * in flight. */
+PV_API pv_status pv_profile(pv_detector detector, const pv_frame* frame, pv_launch* launches, int capacity, int* count,
+                            pv_clock* clock);
 
 PV_API pv_status pv_set_threshold(pv_detector detector, double threshold);
 PV_API pv_status pv_describe(pv_detector detector, pv_info* info);

@@ -176,15 +176,20 @@ void Runtime::prepare(int height, int width) {
   width_ = width;
 }
 
-void Runtime::submit(const pv_frame& frame) {
+GivenFrame Runtime::begin(const pv_frame& frame, int slot) {
   const GivenFrame given = checked(frame);
-  if (begun_ - polled_ == kSlots) throw Error(PV_BUSY, "two frames are in flight; poll one first");
   prepare(frame.height, frame.width);
-  const int slot = static_cast<int>(begun_ % kSlots);
   program_.standardise.statistics = static_cast<FrameStatistics*>(statistics_[slot].at());
   program_.extract.statistics = program_.standardise.statistics;
   program_.extract.threshold = threshold_;
   map_height_ = 0;
+  return given;
+}
+
+void Runtime::submit(const pv_frame& frame) {
+  if (begun_ - polled_ == kSlots) throw Error(PV_BUSY, "two frames are in flight; poll one first");
+  const int slot = static_cast<int>(begun_ % kSlots);
+  const GivenFrame given = begin(frame, slot);
   device_->submit(slot, given, program_, memory_of(slot));
   flights_[slot] = {frame.id, frame.height, frame.width, true};
   ++begun_;
@@ -240,17 +245,37 @@ void Runtime::map(float* probability, std::size_t count) {
   if (count != pixels) {
     throw Error(PV_ARGUMENT, "the map has " + std::to_string(pixels) + " values, room is for " + std::to_string(count));
   }
-  device_->probability(program_, memory_of(0), probability);
+  device_->read_map(program_, memory_of(0), MapKind::kProbability, probability);
 }
 
-void Runtime::network(const float* standardised, int height, int width, float* probability) {
+void Runtime::network(const float* standardised, int height, int width, MapKind kind, float* map) {
   if (begun_ != polled_) throw Error(PV_BUSY, "a frame is in flight; poll it first");
   if (height % plan_.stride != 0 || width % plan_.stride != 0) {
     throw Error(PV_FRAME, "standardised frames have sides that are multiples of " + std::to_string(plan_.stride));
   }
   prepare(height, width);
   map_height_ = 0;
-  device_->network(program_, memory_of(0), standardised, probability);
+  device_->network(program_, memory_of(0), standardised, kind, map);
+}
+
+std::vector<pv_launch> Runtime::profile(const pv_frame& frame) {
+  if (begun_ != polled_) throw Error(PV_BUSY, "a frame is in flight; poll it first");
+  const GivenFrame given = begin(frame, 0);
+  std::vector<double> ms(timed_operations(program_));
+  device_->profile(given, program_, memory_of(0), ms.data());
+  std::vector<pv_launch> launches;
+  const auto add = [&](const char* operation, int channels) {
+    pv_launch launch{};
+    std::strncpy(launch.operation, operation, sizeof(launch.operation) - 1);
+    launch.channels = channels;
+    launch.ms = ms[launches.size()];
+    launches.push_back(launch);
+  };
+  add("standardise", 1);
+  for (const PlanLaunch& launch : plan_.launches)
+    add(launch.op == PlanOp::kResidual ? "residual_block" : "conv_block", launch.channels);
+  add("extract_targets", 1);
+  return launches;
 }
 
 void Runtime::set_threshold(double threshold) {

@@ -42,8 +42,11 @@ class Runtime {
   pv_result poll(bool wait, pv_target* targets, int capacity);
   // Values of the frame polled last, float[height * width].
   void map(float* probability, std::size_t count);
-  // Probabilities of one standardised frame whose sides are multiples of the stride. No frame may be in flight.
-  void network(const float* standardised, int height, int width, float* probability);
+  // Times of one frame, operation by operation; its targets are not kept. No frame may be in flight.
+  std::vector<pv_launch> profile(const pv_frame& frame);
+  pv_clock clock() const { return device_->clock(); }
+  // The map of one standardised frame whose sides are multiples of the stride. No frame may be in flight.
+  void network(const float* standardised, int height, int width, MapKind kind, float* map);
   void set_threshold(double threshold);
   pv_info describe() const;
   const Plan& plan() const { return plan_; }
@@ -64,6 +67,8 @@ class Runtime {
   const float* floats(std::int64_t at) const;
   void connect_residual(const PlanLaunch& launch, const Maps& maps, ResidualBlockArgs& args) const;
   void connect_conv(const PlanLaunch& launch, const Maps& maps, ConvBlockArgs& args) const;
+  // Makes everything ready for a frame in this slot.
+  GivenFrame begin(const pv_frame& frame, int slot);
   void drain();
   SlotMemory memory_of(int slot) const;
 
@@ -86,6 +91,6 @@ class Runtime {
 };
 
 // Runtime::network of an open detector, for code that standardises and extracts itself.
-pv_status network(pv_detector detector, const float* standardised, int height, int width, float* probability);
+pv_status network(pv_detector detector, const float* standardised, int height, int width, MapKind kind, float* map);
 
 }  // namespace pitviper

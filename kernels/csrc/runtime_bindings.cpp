@@ -51,12 +51,17 @@ void prepare(pv_detector detector, int height, int width) {
   require(status);
 }
 
-void submit(pv_detector detector, std::uintptr_t address, const std::tuple<int, int, int, std::ptrdiff_t>& layout,
-            int place, std::uintptr_t stream, std::uint64_t id) {
+using Layout = std::tuple<int, int, int, std::ptrdiff_t>;
+
+pv_frame frame_of(std::uintptr_t address, const Layout& layout, int place, std::uintptr_t stream, std::uint64_t id) {
   const auto [type, height, width, row_bytes] = layout;
-  const pv_frame frame{
-      reinterpret_cast<const void*>(address), static_cast<pv_type>(type),      height, width, row_bytes,
-      static_cast<pv_place>(place),           reinterpret_cast<void*>(stream), id};
+  return {reinterpret_cast<const void*>(address), static_cast<pv_type>(type),      height, width, row_bytes,
+          static_cast<pv_place>(place),           reinterpret_cast<void*>(stream), id};
+}
+
+void submit(pv_detector detector, std::uintptr_t address, const Layout& layout, int place, std::uintptr_t stream,
+            std::uint64_t id) {
+  const pv_frame frame = frame_of(address, layout, place, stream, id);
   pv_status status;
   {
     const py::gil_scoped_release released;
@@ -106,11 +111,33 @@ void map(pv_detector detector, std::uintptr_t to, std::size_t count) {
   require(status);
 }
 
-void run_network(pv_detector detector, std::uintptr_t from, std::uintptr_t to, int height, int width) {
+// Whether the times are the device's, then operation, channels and milliseconds of each.
+py::tuple profile(pv_detector detector, std::uintptr_t address, const Layout& layout, int place, std::uintptr_t stream,
+                  int capacity) {
+  const pv_frame frame = frame_of(address, layout, place, stream, 0);
+  std::vector<pv_launch> launches(static_cast<std::size_t>(capacity));
+  int count = 0;
+  pv_clock clock = PV_WALL_CLOCK;
   pv_status status;
   {
     const py::gil_scoped_release released;
-    status = network(detector, reinterpret_cast<const float*>(from), height, width, reinterpret_cast<float*>(to));
+    status = pv_profile(detector, &frame, launches.data(), capacity, &count, &clock);
+  }
+  require(status);
+  py::list told;
+  for (int i = 0; i < count; ++i) {
+    const pv_launch& launch = launches[static_cast<std::size_t>(i)];
+    told.append(py::make_tuple(launch.operation, launch.channels, launch.ms));
+  }
+  return py::make_tuple(clock == PV_CUDA_EVENTS, told);
+}
+
+void run_network(pv_detector detector, std::uintptr_t from, std::uintptr_t to, int height, int width, bool log_odds) {
+  const MapKind kind = log_odds ? MapKind::kLogOdds : MapKind::kProbability;
+  pv_status status;
+  {
+    const py::gil_scoped_release released;
+    status = network(detector, reinterpret_cast<const float*>(from), height, width, kind, reinterpret_cast<float*>(to));
   }
   require(status);
 }
@@ -137,7 +164,9 @@ void bind_runtime(py::module_& m) {
   m.def("runtime_poll", &poll, py::arg("handle"), py::arg("wait"), py::arg("capacity"));
   m.def("runtime_map", &map, py::arg("handle"), py::arg("address"), py::arg("count"));
   m.def("runtime_network", &run_network, py::arg("handle"), py::arg("address"), py::arg("out"), py::arg("height"),
-        py::arg("width"));
+        py::arg("width"), py::arg("log_odds"));
+  m.def("runtime_profile", &profile, py::arg("handle"), py::arg("address"), py::arg("layout"), py::arg("place"),
+        py::arg("stream"), py::arg("capacity"));
   m.def(
       "runtime_set_threshold",
       [](pv_detector detector, double threshold) { require(pv_set_threshold(detector, threshold)); }, py::arg("handle"),

@@ -94,8 +94,20 @@ class CudaEngine:
 
     def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
+        return self._map(frames, log_odds=False)
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Always: the last launch writes float32 in every precision."""
+        return True
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]."""
+        return self._map(frames, log_odds=True)
+
+    def _map(self, frames: NDArray[np.float32], *, log_odds: bool) -> NDArray[np.float32]:
         try:
-            return self._runtime.network(frames)
+            return self._runtime.network(frames, log_odds=log_odds)
         except RuntimeFailure as error:
             if error.status == "PV_CLOSED":
                 raise EngineError("the engine is closed; make a new Detector") from error

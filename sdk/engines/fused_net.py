@@ -121,8 +121,11 @@ class FusedNet:
         with torch.inference_mode():
             self._size(shape)
 
-    def submit(self, frame: NDArray[np.float32]) -> None:
+    def submit(self, frame: NDArray[np.float32], *, log_odds: bool = False) -> None:
         """Begin a frame float32 [Hp, Wp], standardised, which is copied before this returns.
+
+        Args:
+            log_odds: Its result is what goes into the sigmoid.
 
         Raises:
             TypeError, ValueError: Not such a frame.
@@ -140,10 +143,11 @@ class FusedNet:
             slot.given[0].copy_(given)
             self.queue.upload(slot.given, slot.frame)
             self.queue.run(slot.work)
-            self._flight.append((slot, self.queue.download(size.probability, slot.found)))
+            result = size.memory.logits if log_odds else size.probability
+            self._flight.append((slot, self.queue.download(result, slot.found)))
 
     def poll(self) -> NDArray[np.float32]:
-        """float32 [Hp, Wp], the probabilities of the oldest frame in flight, memory of the caller's own.
+        """float32 [Hp, Wp], the probabilities (or log-odds) of the oldest frame in flight, memory of the caller's own.
 
         Raises:
             RuntimeError: None is in flight, or torch failed.
@@ -156,8 +160,11 @@ class FusedNet:
         found: NDArray[np.float32] = slot.found[0].numpy().copy()
         return found
 
-    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, frames: NDArray[np.float32], *, log_odds: bool = False) -> NDArray[np.float32]:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of that shape; none may be in flight.
+
+        Args:
+            log_odds: Give what goes into the sigmoid, float32 whatever the maps are.
 
         Raises:
             RuntimeError, TypeError, ValueError: As in `submit`; nothing is left in flight then.
@@ -169,7 +176,7 @@ class FusedNet:
         found = np.empty(frames.shape, np.float32)
         try:
             for index, frame in enumerate(frames):
-                self.submit(frame[0])
+                self.submit(frame[0], log_odds=log_odds)
                 if index:
                     found[index - 1, 0] = self.poll()
             if len(frames):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib import metadata, util
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.checks import network_file, require_cpu
-from pitviper.sdk.engines.sigmoid import with_log_odds
+from pitviper.sdk.engines.sigmoid import log_odds_missing, with_log_odds
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "OnnxRuntimeEngine", "status"]
@@ -118,10 +119,10 @@ class OnnxRuntimeEngine:
         probability: NDArray[np.float32] = outputs[0]
         return probability
 
-    @property
+    @cached_property
     def gives_log_odds(self) -> bool:
-        """Not in 8 bits, whose network is of other parts."""
-        return self._info.precision == "fp32"
+        """Whether the network ends in one sigmoid of float32."""
+        return not log_odds_missing(self._package.read(self._file))
 
     def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """What goes into the sigmoid, float32 [N, 1, Hp, Wp]. The first call opens a second session for it."""

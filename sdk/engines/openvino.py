@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import cached_property
 from importlib import metadata, util
 from types import ModuleType
 from typing import Any, Final
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.checks import network_file, require_cpu
-from pitviper.sdk.engines.sigmoid import with_log_odds
+from pitviper.sdk.engines.sigmoid import log_odds_missing, with_log_odds
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "OpenVinoEngine", "compile_on_cpu", "status"]
@@ -196,10 +197,10 @@ class OpenVinoEngine:
         probability: NDArray[np.float32] = found[0]
         return probability
 
-    @property
+    @cached_property
     def gives_log_odds(self) -> bool:
-        """Not in 8 bits, whose network is of other parts."""
-        return self._info.precision != "int8"
+        """Whether the network ends in one sigmoid of float32."""
+        return not log_odds_missing(self._package.read(self._file))
 
     def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """What goes into the sigmoid, float32 [N, 1, Hp, Wp]. The first call compiles the network again for it."""

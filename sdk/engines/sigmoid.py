@@ -8,7 +8,7 @@ from typing import Final
 from pitviper.core.plan.onnx_graph import GraphError, read_graph
 from pitviper.sdk.errors import EngineError
 
-__all__ = ["with_log_odds"]
+__all__ = ["log_odds_missing", "with_log_odds"]
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH: Final = 7
@@ -18,6 +18,26 @@ _VALUE_TYPE: Final = 2
 _TYPE_TENSOR: Final = 1
 _FLOAT32: Final = b"\x08\x01"
 """The element type of a tensor: field 1, number 1."""
+
+
+def log_odds_missing(content: bytes) -> str:
+    """Why the log-odds of an ONNX model cannot be had, as the end of a sentence that begins with "it"; else empty.
+
+    They are what goes into its last sigmoid, which has to be float32: of 8 bits there are 256 values in all, which tell
+    strict thresholds apart less well than probabilities do.
+    """
+    try:
+        graph = read_graph(content, constants=False)
+    except GraphError as error:
+        return str(error)
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    last = makers.get(graph.outputs[0]) if len(graph.outputs) == 1 else None
+    if last is None or last.op != "Sigmoid":
+        return "does not end in one sigmoid"
+    before = makers.get(last.inputs[0])
+    if before is not None and before.op == "DequantizeLinear":
+        return "has 8 bits before its last sigmoid; quantise it with pitviper export, which keeps its end in fp32"
+    return ""
 
 
 def with_log_odds(content: bytes, name: str) -> bytes:
@@ -33,14 +53,14 @@ def with_log_odds(content: bytes, name: str) -> bytes:
     Raises:
         EngineError: Another kind of model.
     """
-    try:
-        graph = read_graph(content)
-    except GraphError as error:
-        raise EngineError(f"{name}: its log-odds cannot be had: it {error}") from error
-    makers = [node for node in graph.nodes if graph.outputs[0] in node.outputs]
-    if len(graph.outputs) != 1 or not makers or makers[0].op != "Sigmoid":
-        raise EngineError(f"{name}: its log-odds cannot be had: it does not end in one sigmoid")
-    value = _field(_VALUE_NAME, makers[0].inputs[0].encode())
+    missing = log_odds_missing(content)
+    if missing:
+        raise EngineError(
+            f"{name}: its log-odds cannot be had: it {missing}; a probability as threshold needs none"
+        )
+    graph = read_graph(content, constants=False)
+    last = next(node for node in graph.nodes if graph.outputs[0] in node.outputs)
+    value = _field(_VALUE_NAME, last.inputs[0].encode())
     value += _field(_VALUE_TYPE, _field(_TYPE_TENSOR, _FLOAT32))
     return content + _field(_MODEL_GRAPH, _field(_GRAPH_OUTPUT, value))
 

@@ -106,10 +106,22 @@ class TorchFusedEngine:
 
     def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
+        return self._map(frames, log_odds=False)
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Always: the last launch writes float32 in every precision."""
+        return True
+
+    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]."""
+        return self._map(frames, log_odds=True)
+
+    def _map(self, frames: NDArray[np.float32], *, log_odds: bool) -> NDArray[np.float32]:
         if self._net is None:
             raise EngineError("the engine is closed; make a new Detector")
         try:
-            found: NDArray[np.float32] = self._net.run(frames)
+            found: NDArray[np.float32] = self._net.run(frames, log_odds=log_odds)
         except RuntimeError as error:
             raise EngineError(f"torch failed on frames {list(frames.shape)}: {error}") from error
         return found

@@ -16,7 +16,7 @@ import pytest
 from pitviper import sdk
 from pitviper.core.plan.onnx_graph import read_graph
 from pitviper.sdk.calibration import LOG_ODDS, PROBABILITY
-from pitviper.sdk.engines.sigmoid import with_log_odds
+from pitviper.sdk.engines.sigmoid import log_odds_missing, with_log_odds
 from pitviper.sdk.log_odds import log_odds_of
 from pitviper.sdk.record import Recorder, ReplaySource, rerun
 from pitviper.sdk.sources import open_source
@@ -90,13 +90,20 @@ def test_the_shipped_network_gives_its_log_odds_unchanged(plant: Callable[..., F
         assert len(detector.detect(frame, threshold=sdk.LogOdds(math.nextafter(top, 0.0)))) == 1
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_other_engines_give_the_same_log_odds(engine: str, plant: Callable[..., Frames]) -> None:
+@pytest.mark.parametrize(
+    ("engine", "device"),
+    [("torch", "cpu"), ("openvino", "cpu"), ("torch-fused", "cpu"), ("cuda", "cpu"), ("cuda", "host")],
+)
+def test_other_engines_give_the_same_log_odds(engine: str, device: str, plant: Callable[..., Frames]) -> None:
     reason = next(status for status in sdk.engines() if status.name == engine)
-    if not reason.usable:
+    # The engine `cuda` runs its plan on the CPU as well, whatever it says of a GPU.
+    if not reason.usable and engine != "cuda":
         pytest.skip(f"{engine}: {reason.reason}")
     frame = plant((64, 96), {(20, 30): 2, (40, 70): 3}, contrast=300)
-    with sdk.Detector("pit-n", engine=engine) as other, sdk.Detector("pit-n", engine="onnxruntime") as first:
+    with (
+        sdk.Detector("pit-n", engine=engine, device=device) as other,
+        sdk.Detector("pit-n", engine="onnxruntime") as first,
+    ):
         assert other.gives_log_odds
         theirs, ours = (each.detect(frame, threshold=sdk.LogOdds(2)).log_odds_map for each in (other, first))
         # Sums of some hundred products in float32, in another order, of values up to some tens.
@@ -104,11 +111,32 @@ def test_other_engines_give_the_same_log_odds(engine: str, plant: Callable[..., 
         assert np.abs(other.detect(frame).score_map - 1 / (1 + np.exp(-theirs))).max() < 1e-5
 
 
+@pytest.mark.parametrize(("engine", "device"), [("cuda", "host"), ("torch-fused", "cpu")])
+def test_half_precision_gives_log_odds_in_float32(
+    engine: str, device: str, plant: Callable[..., Frames]
+) -> None:
+    """The last launch writes float32, so that log-odds do not step as halves do."""
+    reason = next(status for status in sdk.engines() if status.name == engine)
+    if not reason.usable and engine != "cuda":
+        pytest.skip(f"{engine}: {reason.reason}")
+    frame = plant((64, 96), {(20, 30): 2}, contrast=300)
+    with sdk.Detector("pit-n", engine=engine, device=device, precision="fp16", warmup=False) as detector:
+        found = detector.detect(frame, threshold=sdk.LogOdds(0))
+        values = found.log_odds_map
+        assert len(found) == 1
+        assert np.abs(detector.detect(frame).score_map - 1 / (1 + np.exp(-values))).max() < 1e-5
+    assert (values != values.astype(np.float16)).mean() > 0.5
+
+
 def test_a_model_of_another_kind_is_refused() -> None:
-    with pytest.raises(sdk.EngineError, match=r"x\.onnx: its log-odds cannot be had"):
+    with pytest.raises(
+        sdk.EngineError, match=r"x\.onnx: its log-odds cannot be had.*a probability as threshold"
+    ):
         with_log_odds(b"\x00garbage", "x.onnx")
     content = sdk.open_model("pit-n").read("network.onnx")
     once = with_log_odds(content, "x.onnx")
+    assert log_odds_missing(content) == ""
+    assert "2 graphs" in log_odds_missing(once)
     with pytest.raises(ValueError, match="2 graphs"):
         read_graph(once)
 

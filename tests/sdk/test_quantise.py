@@ -15,6 +15,7 @@ from PIL import Image
 from pitviper import sdk
 from pitviper.core.datasets import open_dataset
 from pitviper.sdk.engines import openvino
+from pitviper.sdk.engines.sigmoid import log_odds_missing, with_log_odds
 from pitviper.sdk.quantise import calibration_inputs, quantise
 
 onnx: Any = pytest.importorskip("onnx", reason="the extra export is not installed")
@@ -76,6 +77,49 @@ def test_the_package_runs_in_8_bits_where_it_is_asked_for(
     assert moved > 1e-4, "fp32 ran: it agrees to about 1e-6 between engines"
     with sdk.Detector(package, engine=engine, threads=1) as other:
         assert other.engine_info.precision == "fp32", "int8 is never taken unasked"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_8_bits_inside_leave_log_odds_of_32(
+    engine: str, package: Path, frames: list[NDArray[np.uint16]]
+) -> None:
+    """The last convolution stays fp32, so a threshold by log-odds has as many steps as without 8 bits."""
+    with sdk.Detector(package, engine=engine, precision="int8", threads=1) as detector:
+        assert detector.gives_log_odds
+        plain = detector.detect(frames[0], threshold=0.5)
+        finer = detector.detect(frames[0], threshold=sdk.LogOdds(0))
+        np.testing.assert_array_equal(finer.mask, plain.mask)
+        values = finer.log_odds_map
+        np.testing.assert_allclose(1 / (1 + np.exp(-values)), plain.score_map, atol=1e-6, rtol=0)
+        assert len(np.unique(values)) > 1000, "8 bits tell 256 values apart"
+        top = float(values.max())
+        assert len(detector.detect(frames[0], threshold=sdk.LogOdds(top))) == 0
+
+
+def test_8_bits_before_the_last_sigmoid_are_refused_with_the_reason() -> None:
+    helper, kinds = onnx.helper, onnx.TensorProto
+    scale, zero = (
+        helper.make_tensor("scale", kinds.FLOAT, (), [0.1]),
+        helper.make_tensor("zero", kinds.UINT8, (), [128]),
+    )
+    shape = [1, 1, None, None]
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["frame", "scale", "zero"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["logits"]),
+            helper.make_node("Sigmoid", ["logits"], ["probability"]),
+        ],
+        "quantised",
+        [helper.make_tensor_value_info("frame", kinds.FLOAT, shape)],
+        [helper.make_tensor_value_info("probability", kinds.FLOAT, shape)],
+        [scale, zero],
+    )
+    content = helper.make_model(graph).SerializeToString()
+    assert "8 bits before its last sigmoid" in log_odds_missing(content)
+    with pytest.raises(
+        sdk.EngineError, match=r"n\.onnx: .*8 bits.*pitviper export.*a probability as threshold"
+    ):
+        with_log_odds(content, "n.onnx")
 
 
 def test_the_package_says_how_it_was_made_and_keeps_the_outer_convolutions(package: Path) -> None:
