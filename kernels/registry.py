@@ -23,18 +23,19 @@ BackendName = Literal["cuda", "triton", "torch", "host", "numpy"]
 BackendChoice = Literal["auto", "cuda", "triton", "torch", "host", "numpy"]
 PREFERENCE: Final[Mapping[str, tuple[BackendName, ...]]] = MappingProxyType(
     {
-        "affine_modulate": ("triton", "torch"),
+        "affine_modulate": ("triton", "cuda", "torch", "host"),
         "conv_block": ("numpy", "host"),
         "conv_block_tensors": ("triton", "torch"),
         "extract_targets": ("host", "numpy", "cuda"),
         "residual_block": ("numpy", "host"),
-        "samf_fuse": ("triton", "torch"),
+        "samf_fuse": ("triton", "cuda", "torch", "host"),
         "standardise": ("host", "numpy", "cuda"),
     }
 )
 """The backends of each operation, in the order that ``"auto"`` tries. ``cuda`` and ``host`` are compiled CUDA and
 C++, ``triton`` is compiled on first use, ``torch`` and ``numpy`` run the definition itself. On frames in host memory
-``cuda`` stands last: it copies there and back, so ``"auto"`` never takes it."""
+``cuda`` stands last: it copies there and back, so ``"auto"`` never takes it. Where ``host`` stands last it is the body
+of the GPU's kernel, there to be tested."""
 
 _LOG = logging.getLogger("pitviper.kernels")
 _NONE: Final[Mapping[BackendName, str]] = MappingProxyType({})
@@ -66,7 +67,7 @@ def available_backends(operation: str = "standardise") -> tuple[Backend, ...]:
         >>> " ".join(backend.name for backend in available_backends())
         'host numpy cuda'
         >>> " ".join(backend.name for backend in available_backends("samf_fuse"))
-        'triton torch'
+        'triton cuda torch host'
     """
     return tuple(Backend(name, _PROBES[name]()) for name in _names(operation))
 
@@ -109,7 +110,7 @@ def _automatic(operation: str, refused: tuple[tuple[BackendName, str], ...]) -> 
         reason = _PROBES[name]()
         if not reason:
             for passed_over in missing:
-                _LOG.warning("kernels run on the slower backend '%s': %s", name, passed_over)
+                _LOG.warning("kernels run on the backend '%s', not on a preferred one: %s", name, passed_over)
             _LOG.info("%s runs on the backend '%s'", operation, name)
             return name
         missing.append(reason)

@@ -56,11 +56,19 @@ def require_same_device(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def choose(operation: str, backend: str, tensors: Mapping[str, Tensor], *, refusal: str = "") -> str:
+def choose(
+    operation: str,
+    backend: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    refusal: str = "",
+    compiled_refusal: str = "",
+) -> str:
     """The backend that runs ``operation`` on these tensors, all on one device.
 
     Args:
         refusal: why Triton cannot take these arguments, where the operation knows; empty where it can.
+        compiled_refusal: the same of the compiled kernels, the backends ``cuda`` and ``host``.
 
     Raises:
         ValueError: no such backend.
@@ -68,11 +76,17 @@ def choose(operation: str, backend: str, tensors: Mapping[str, Tensor], *, refus
     """
     wide = next((name for name, tensor in tensors.items() if tensor.dtype == torch.float64), "")
     device = next(iter(tensors.values())).device.type
-    return _resolve(operation, backend, device, wide, refusal)
+    return _resolve(operation, backend, device, wide, (refusal, compiled_refusal))
 
 
-def _resolve(operation: str, backend: str, device: str, wide: str, refusal: str) -> str:
+def _resolve(operation: str, backend: str, device: str, wide: str, refusals: tuple[str, str]) -> str:
     refused: dict[registry.BackendName, str] = {}
+    refusal, compiled_refusal = refusals
+    for name, needed in _MEMORY.items():
+        if compiled_refusal or device != needed:
+            refused[name] = (
+                compiled_refusal or f"the tensors are on {device}; move them to the {_SAID[needed]}"
+            )
     if refusal:
         refused["triton"] = refusal
     elif wide:
@@ -83,6 +97,10 @@ def _resolve(operation: str, backend: str, device: str, wide: str, refusal: str)
         refused["triton"] = "Triton's interpreter is for tests"
     return registry.resolve(backend, operation, refused=refused)
 
+
+_MEMORY: Final[Mapping[registry.BackendName, str]] = {"cuda": "cuda", "host": "cpu"}
+"""Where the tensors of each backend of compiled kernels have to be."""
+_SAID: Final = {"cuda": "GPU, as with .cuda()", "cpu": "CPU, as with .cpu()"}
 
 # A constant for the compiler, which can trace neither logging nor the import of Triton. This is all that
 # torch.compiler.assume_constant_result does, but for importing the compiler, which takes seconds.

@@ -33,10 +33,13 @@ def affine_modulate(
         beta: of the shape of ``gamma``.
         strength: s, finite; 0 leaves the features alone. It gets no gradient.
         residual: [B, C, H, W], added before the ReLU.
-        backend: ``"auto"``, ``"triton"`` or ``"torch"`` (the definition).
+        backend: ``"auto"``, ``"triton"``, ``"cuda"``, ``"torch"`` (the definition) or ``"host"`` (the body of the
+            kernel of ``"cuda"``, run on the CPU to be tested). ``"cuda"`` and ``"host"`` take tensors of one dtype
+            whose maps have channels last, C a multiple of 8, and have no gradient.
 
     Returns:
-        [B, C, H, W] in the dtype of ``features``; channels-last where ``features`` is (triton), otherwise in rows.
+        [B, C, H, W] in the dtype of ``features``; channels-last where ``features`` is (but for torch), otherwise in
+        rows.
 
     Raises:
         TypeError: an argument is no floating-point tensor.
@@ -49,7 +52,8 @@ def affine_modulate(
         >>> round(affine_modulate(f, gamma, beta, strength=0.5).item(), 6)
         2.6
     """
-    from pitviper.kernels import tensors
+    from pitviper.kernels import compiled, tensors
+    from pitviper.kernels.affine_modulate import compiled_op
 
     given = {
         "features": tensors.require_map(features, "features"),
@@ -62,10 +66,13 @@ def affine_modulate(
     tensors.require_same_device(given)
     if not abs(strength) < float("inf"):
         raise ValueError(f"strength must be finite, got {strength}")
-    if tensors.choose("affine_modulate", backend, given) == "triton":
+    unfit = compiled.refusal(backend, given, multiple=compiled_op.MULTIPLE)
+    chosen = tensors.choose("affine_modulate", backend, given, compiled_refusal=unfit)
+    if chosen != "torch":
         from pitviper.kernels.affine_modulate import torch_op
 
-        out: Tensor = torch_op.modulate(features, gamma, beta, residual, float(strength), bool(relu))
+        run = torch_op.modulate if chosen == "triton" else compiled_op.modulate
+        out: Tensor = run(features, gamma, beta, residual, float(strength), bool(relu))
         return out
     from pitviper.kernels.affine_modulate import reference
 

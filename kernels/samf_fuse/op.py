@@ -27,7 +27,9 @@ def samf_split(
             float64), any strides.
         scale: M [B, C / 2, h', w'], any size, over the same field of view.
         shift: A, of the shape of ``scale``.
-        backend: ``"auto"``, ``"triton"`` or ``"torch"`` (the definition).
+        backend: ``"auto"``, ``"triton"``, ``"cuda"``, ``"torch"`` (the definition) or ``"host"`` (the body of the
+            kernel of ``"cuda"``, run on the CPU to be tested). ``"cuda"`` and ``"host"`` take tensors of one dtype
+            with channels last, C a multiple of 16, and have no gradient.
 
     Returns:
         Two maps [B, C / 2, h, w], in the dtypes to which PyTorch promotes F with M and F with A.
@@ -57,10 +59,12 @@ def samf_split(
         if not 0 < pixels < _MOST_PIXELS:
             raise ValueError(f"{name} must have 1 to 2^31 - 1 pixels, got shape {list(given[name].shape)}")
     tensors.require_same_device(given)
-    if tensors.choose("samf_fuse", backend, given) == "triton":
-        from pitviper.kernels.samf_fuse import torch_op
+    chosen = _choose(backend, given)
+    if chosen != "torch":
+        from pitviper.kernels.samf_fuse import compiled_op, torch_op
 
-        split: tuple[Tensor, Tensor] = torch_op.split(features, scale, shift)
+        run = torch_op.split if chosen == "triton" else compiled_op.split
+        split: tuple[Tensor, Tensor] = run(features, scale, shift)
         return split
     from pitviper.kernels.samf_fuse import reference
 
@@ -78,7 +82,7 @@ def samf_join(
         first: [B, C / 2, h, w], any strides; dtypes as for `samf_split`.
         second: of the shape of ``first``.
         features: F [B, C, h, w].
-        backend: ``"auto"``, ``"triton"`` or ``"torch"`` (the definition).
+        backend: As in `samf_split`.
 
     Returns:
         [B, C, h, w], in the dtype to which PyTorch promotes all three.
@@ -104,11 +108,21 @@ def samf_join(
             f"got {list(features.shape)}"
         )
     tensors.require_same_device(given)
-    if tensors.choose("samf_fuse", backend, given) == "triton":
-        from pitviper.kernels.samf_fuse import torch_op
+    chosen = _choose(backend, given)
+    if chosen != "torch":
+        from pitviper.kernels.samf_fuse import compiled_op, torch_op
 
-        joined: Tensor = torch_op.join(first, second, features)
+        run = torch_op.join if chosen == "triton" else compiled_op.join
+        joined: Tensor = run(first, second, features)
         return joined
     from pitviper.kernels.samf_fuse import reference
 
     return reference.samf_join_reference(first, second, features)
+
+
+def _choose(backend: str, given: dict[str, Tensor]) -> str:
+    from pitviper.kernels import compiled, tensors
+    from pitviper.kernels.samf_fuse.compiled_op import MULTIPLE
+
+    unfit = compiled.refusal(backend, given, multiple=MULTIPLE)
+    return tensors.choose("samf_fuse", backend, given, compiled_refusal=unfit)

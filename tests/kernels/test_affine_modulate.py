@@ -94,7 +94,11 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"residual": torch.zeros(1, 2, 4, 3)}, ValueError, r"residual must have the shape \[1, 2, 3, 4\]"),
     ({"beta": torch.zeros(1, 2, device="meta")}, ValueError, "beta is on meta and features on cpu; move it"),
     ({"strength": NAN}, ValueError, "strength must be finite, got nan"),
-    ({"backend": "numpy"}, ValueError, "unknown backend 'numpy'; there are 'auto', 'triton', 'torch'"),
+    (
+        {"backend": "numpy"},
+        ValueError,
+        "unknown backend 'numpy'; there are 'auto', 'triton', 'cuda', 'torch', 'host'",
+    ),
 ]
 
 

@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from pitviper.kernels import native
-from pitviper.kernels.aot.resources import ToolMissing, find_cuobjdump, read_resources
+from pitviper.kernels.aot.resources import Resources, ToolMissing, find_cuobjdump, read_resources
 
-KERNELS = ("ConvKernel", "ResidualKernel")
+HALVES_AND_FLOAT = 3
+KERNELS = {
+    "affine_modulate": {"Affine": HALVES_AND_FLOAT},
+    "conv_block": {"ConvKernel": HALVES_AND_FLOAT},
+    "extract_targets": {"Mask": 2, "Components": 1, "Contrast": 4},
+    "residual_block": {"ResidualKernel": HALVES_AND_FLOAT},
+    "samf_fuse": {"Split": HALVES_AND_FLOAT, "Join": HALVES_AND_FLOAT},
+    "standardise": {"Measure": 4, "Write": 4},
+}
+"""The kernels of each operation's folder, and how many forms each has at least: one for every type that it takes."""
 
 
 @pytest.fixture
@@ -35,14 +44,32 @@ def test_a_machine_that_runs_no_kernel_says_why() -> None:
     assert re.search("without nvcc|driver|device|no code for", reason)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_no_form_of_a_kernel_spills(architectures: list[str], kernel: str) -> None:
+@pytest.fixture(scope="module")
+def inside() -> list[Resources]:
+    """Every kernel in the compiled module; empty where it holds no device code."""
     try:
         find_cuobjdump()
     except ToolMissing as error:
         pytest.skip(str(error))
-    module = Path(native.load().__file__ or "")
-    forms = [found for found in read_resources(module) if kernel in found.function]
+    return read_resources(Path(native.load().__file__ or "")) if native.load().cuda_archs() else []
+
+
+def test_every_operation_names_its_kernels() -> None:
+    folders = {path.parent.name for path in Path(native.__file__).parent.glob("*/reference.py")}
+    assert set(KERNELS) == folders
+
+
+@pytest.mark.parametrize("operation", KERNELS)
+def test_every_kernel_of_an_operation_is_inside_and_none_spills(
+    architectures: list[str], inside: list[Resources], operation: str
+) -> None:
+    """A kernel that nothing launches is left out by the linker, and would only be missed on a GPU."""
     capabilities = {int(name[3:]) for name in architectures if name.startswith("sm_")}
-    assert {found.capability for found in forms} == capabilities
-    assert {found.function: found.stack for found in forms if found.stack} == {}
+    for kernel, least in KERNELS[operation].items():
+        # As in a mangled name: its length, itself, and the begin or end of a list of arguments.
+        named = re.compile(rf"(?<!\d){len(kernel)}{kernel}[IE]")
+        forms = [found for found in inside if named.search(found.function)]
+        for capability in capabilities:
+            count = sum(found.capability == capability for found in forms)
+            assert count >= least, f"{kernel} has {count} forms for sm_{capability} in the compiled module"
+        assert {found.function: found.stack for found in forms if found.stack} == {}

@@ -53,7 +53,7 @@ def test_missing_module_is_explained(
         standardise(frame)
     assert np.array_equal(first, standardise(frame, backend="numpy"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "slower backend 'numpy'" in caplog.text
+    assert "on the backend 'numpy', not on a preferred one" in caplog.text
 
 
 def test_old_module_is_refused(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:

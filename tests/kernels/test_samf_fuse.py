@@ -72,7 +72,11 @@ BAD_SPLIT: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"shift": torch.zeros(1, 2, 4, 3)}, ValueError, r"shift must have the shape \[1, 2, 3, 4\] of scale"),
     ({"shift": HALF.int()}, TypeError, "shift must be floating point, got torch.int32"),
     ({"scale": HALF.to("meta"), "shift": HALF}, ValueError, "scale is on meta and features on cpu"),
-    ({"backend": "host"}, ValueError, "unknown backend 'host'; there are 'auto', 'triton', 'torch'"),
+    (
+        {"backend": "numpy"},
+        ValueError,
+        "unknown backend 'numpy'; there are 'auto', 'triton', 'cuda', 'torch', 'host'",
+    ),
 ]
 BAD_JOIN: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"second": torch.zeros(1, 2, 3, 5)}, ValueError, r"second must have the shape \[1, 2, 3, 4\] of first"),
