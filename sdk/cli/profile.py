@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 def _here(args: argparse.Namespace) -> float:
     """Measure on this machine; the median of a whole frame in ms."""
     from pitviper.sdk.profiling.layers import PROFILED, layer_times
-    from pitviper.sdk.profiling.rates import measure_rates
+    from pitviper.sdk.profiling.rates import measure_rates, rates_missing
     from pitviper.sdk.profiling.state import machine_state
 
     with options.make_detector(args) as detector:
@@ -86,17 +86,23 @@ def _here(args: argparse.Namespace) -> float:
         layers = []
         if info.name in PROFILED:
             layers = layer_times(detector.package, info, args.shape, rounds=args.rounds)
+    device = info.device.split()[0]
+    # The processor's rates would be those of another machine than a GPU.
+    unmeasured = rates_missing(device)
     rates = None
-    # Without torch nothing can be measured on a GPU, and the processor's rates would be those of another machine.
-    if layers or not info.device.startswith("cuda"):
-        rates = measure_rates(info.threads, precision=info.precision, engine=info.name, device=info.device)
+    if not unmeasured:
+        rates = measure_rates(info.threads, precision=info.precision, engine=info.name, device=device)
     state = machine_state()
     if args.json:
-        told = [_layer(layer, rates) for layer in layers] if rates else []
+        told = [_layer(layer, rates) for layer in layers]
         parts = {"state": state, "rates": rates and rates.to_dict(), "layers": told}
         options.write_json(args.json, {"profile": profile.to_dict(), **parts})
     if args.json != "-":
-        _print(profile, layers, rates, state)
+        _print_stages(profile, state)
+        if rates:
+            said = f"{rates.how}: {rates.gigabytes_per_s:.3g} GB/s, {rates.gigaoperations_per_s:.4g} Gop/s"
+        print(f"\nrates, {said}" if rates else f"\nno rates, and so no floors: {unmeasured}")
+        _print_layers(layers, rates, info.name)
     if args.trace:
         from pitviper.sdk.profiling.trace import chrome_trace
 
@@ -104,8 +110,10 @@ def _here(args: argparse.Namespace) -> float:
     if args.roofline:
         from pitviper.sdk.profiling.roofline import Point, draw_roofline
 
-        if rates is None:
+        if not layers:
             raise InputError(f"--roofline needs times of layers, and engine {info.name!r} tells none")
+        if rates is None:
+            raise InputError(f"--roofline needs the rates of this machine: {unmeasured}")
         draw_roofline(
             Path(args.roofline),
             [Point(layer.name, layer.cost, layer.spread.median) for layer in layers],
@@ -168,19 +176,20 @@ def _floor(layer: LayerTime, rates: Rates) -> float:
     )
 
 
-def _layer(layer: LayerTime, rates: Rates) -> dict[str, Any]:
+def _layer(layer: LayerTime, rates: Rates | None) -> dict[str, Any]:
     return {
         "name": layer.name,
         "kind": layer.kind,
         "kernel": layer.kernel,
+        "clock": layer.clock,
         "ms": layer.spread.to_dict(),
         "bytes": layer.cost.bytes_moved,
         "operations": layer.cost.operations,
-        "floor_ms": round(_floor(layer, rates), 6),
+        "floor_ms": round(_floor(layer, rates), 6) if rates else None,
     }
 
 
-def _print(profile: Profile, layers: list[LayerTime], rates: Rates | None, state: dict[str, Any]) -> None:
+def _print_stages(profile: Profile, state: dict[str, Any]) -> None:
     machine, engine = profile.machine, profile.engine
     print(
         f"{machine['processor']}, {machine['cores']} cores, {engine['name']} {engine['version']} "
@@ -193,10 +202,13 @@ def _print(profile: Profile, layers: list[LayerTime], rates: Rates | None, state
     print(f"\n{'stage':14s}" + "".join(f"{column:>9s}" for column in _COLUMNS))
     for stage, spread in profile.stages.items():
         print(f"{stage:14s}" + "".join(f"{getattr(spread, column):9.2f}" for column in _COLUMNS))
-    if not layers or rates is None:
-        print(f"\nengine {engine['name']!r} tells no times of its layers")
+
+
+def _print_layers(layers: list[LayerTime], rates: Rates | None, engine: str) -> None:
+    if not layers:
+        print(f"\nengine {engine!r} tells no times of its layers")
         return
-    print(f"\nrates, {rates.how}: {rates.gigabytes_per_s:.3g} GB/s, {rates.gigaoperations_per_s:.4g} Gop/s")
+    print(f"times by {layers[0].clock}")
     print(
         f"\n{'layer':44s}{'median':>9s}{'p90':>9s}{'p99':>9s}{'share':>8s}{'MB':>9s}{'Mop':>10s}{'op/byte':>9s}"
         f"{'floor':>9s}{'of floor':>10s}"
@@ -207,16 +219,19 @@ def _print(profile: Profile, layers: list[LayerTime], rates: Rates | None, state
         if layer.spread.median < _SHOWN * total:
             rest.append(layer)
             continue
-        floor, times = _floor(layer, rates), layer.spread
+        times, floor = layer.spread, f"{'-':>9s}{'-':>10s}"
+        if rates:
+            least = _floor(layer, rates)
+            floor = f"{least:9.3f}{100 * least / times.median:9.0f}%"
         name = f"{layer.name.removesuffix('/WithoutBiases')} {layer.kernel}"
         print(
             f"{name[:43]:44s}{times.median:9.3f}{times.p90:9.3f}{times.p99:9.3f}{100 * times.median / total:7.1f}%"
-            f"{_needs(layer.cost)}{floor:9.3f}{100 * floor / times.median:9.0f}%"
+            f"{_needs(layer.cost)}{floor}"
         )
     left = sum(layer.spread.median for layer in rest)
     print(f"{f'{len(rest)} layers below {100 * _SHOWN:g} % each':44s}{left:9.3f}")
     print(f"{'all layers (medians added)':44s}{total:9.3f}")
-    if any(_floor(layer, rates) > layer.spread.median for layer in layers):
+    if rates and any(_floor(layer, rates) > layer.spread.median for layer in layers):
         print("a floor above the time: these maps came from a cache, or something else ran beside the probe")
 
 

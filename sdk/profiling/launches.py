@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launches of the engine ``torch-fused`` with their times, each by itself and not from its graph."""
+"""The launches of the engines ``torch-fused`` and ``cuda`` with their times, each by itself and not from a graph."""
 
 from __future__ import annotations
 
@@ -14,20 +14,36 @@ from numpy.typing import NDArray
 from pitviper.core.manifest import Package
 from pitviper.core.plan import build_plan
 from pitviper.kernels.cost import Cost
-from pitviper.sdk.profiling.timers import Timer, timed, timer_for
+from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure
+from pitviper.sdk.errors import EngineError
+from pitviper.sdk.profiling.floors import launch_costs
+from pitviper.sdk.profiling.timers import Timer, clock_of, timed, timer_for
 
 if TYPE_CHECKING:
     from pitviper.sdk.engines import EngineInfo
 
-__all__ = ["LaunchRun", "launch_runs"]
+__all__ = ["LaunchRun", "launch_runs", "runtime_runs"]
+
+_ITEMSIZE = {"fp32": 4, "fp16": 2}
 
 
 @dataclass(frozen=True)
 class LaunchRun:
-    """One launch: its place and form, what ran it, its time in each round in ms, and what it cannot do without."""
+    """One launch.
+
+    Attributes:
+        name: Its place in the frame and its form.
+        operation: Its folder in ``kernels/``.
+        kernel: What ran it.
+        clock: What took the times: ``CUDA events`` or ``wall clock``.
+        ms: Time in each round.
+        cost: What it cannot do without.
+    """
 
     name: str
+    operation: str
     kernel: str
+    clock: str
     ms: tuple[float, ...]
     cost: Cost
 
@@ -67,6 +83,51 @@ def launch_runs(
         times = [timed(timer, calls) for _ in range(rounds)]
     net.close()
     return [
-        LaunchRun(f"{index + 1:02d} {step.cut.described()}", backend, tuple(each), step.cut.cost())
+        LaunchRun(
+            _name(index, step.cut.described()),
+            "conv_block",
+            backend,
+            clock_of(timer),
+            tuple(each),
+            step.cut.cost(),
+        )
         for index, (step, each) in enumerate(zip(steps, zip(*times, strict=True), strict=True))
     ]
+
+
+def runtime_runs(
+    package: Package, info: EngineInfo, frame: NDArray[np.uint16], rounds: int
+) -> list[LaunchRun]:
+    """Run a whole frame in the runtime without torch, launch by launch: `standardise` and `extract_targets` too.
+
+    Args:
+        package: Verified weights package.
+        info: Device and precision to repeat.
+        frame: [H, W], raw.
+        rounds: Runs, all of which count.
+
+    Raises:
+        EngineError: The runtime failed.
+    """
+    plan, device = build_plan(package), info.device.split()[0]
+    try:
+        with FusedRuntime(plan.to_bytes(), device=device, half=info.precision == "fp16") as runtime:
+            times = [runtime.profile(frame) for _ in range(rounds)]
+    except RuntimeFailure as error:
+        raise EngineError(f"the launches cannot be timed: {error}") from error
+    costs = launch_costs(plan, (frame.shape[0], frame.shape[1]), itemsize=_ITEMSIZE[info.precision])
+    return [
+        LaunchRun(
+            _name(index, name),
+            times[0].launches[index].operation,
+            device,
+            times[0].clock,
+            tuple(each.launches[index].ms for each in times),
+            cost,
+        )
+        for index, (name, cost) in enumerate(costs)
+    ]
+
+
+def _name(index: int, form: str) -> str:
+    return f"{index + 1:02d} {form}"

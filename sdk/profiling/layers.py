@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from pitviper.sdk.engines.checks import network_file
 from pitviper.sdk.engines.onnxruntime import cpu_session
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.profile import benchmark_frame
-from pitviper.sdk.profiling.launches import launch_runs
+from pitviper.sdk.profiling.launches import LaunchRun, launch_runs, runtime_runs
 from pitviper.sdk.stream_stats import Spread
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROFILED", "LayerTime", "layer_times"]
 
-PROFILED: Final = ("onnxruntime", "openvino", "torch-fused")
+PROFILED: Final = ("onnxruntime", "openvino", "torch-fused", "cuda")
 """Engines whose runtime tells the time of its layers."""
 _WARM_UP: Final = 3
 _ITEMSIZE: Final = {
@@ -50,6 +50,7 @@ class LayerTime:
         name: The runtime's name.
         kind: Its operator.
         kernel: The implementation that ran, where the runtime tells; else the operator again.
+        clock: What took the times: ``the runtime``, ``CUDA events`` or ``wall clock``.
         spread: Time in milliseconds over the runs. Threads of one layer count once.
         cost: Bytes of its inputs and outputs, each once, and the multiplications and additions of a convolution.
     """
@@ -57,6 +58,7 @@ class LayerTime:
     name: str
     kind: str
     kernel: str
+    clock: str
     spread: Spread
     cost: Cost
 
@@ -68,12 +70,13 @@ class _Event:
     kernel: str
     ms: float
     cost: Cost
+    clock: str = "the runtime"
 
 
 def layer_times(
     package: Package, info: EngineInfo, shape: tuple[int, int], *, rounds: int = 20
 ) -> list[LayerTime]:
-    """Run the network of a package alone, with the runtime's profiling switched on.
+    """Run the network of a package alone, with the runtime's profiling switched on; ``cuda`` runs whole frames.
 
     Args:
         package: Verified weights package.
@@ -84,11 +87,10 @@ def layer_times(
     Raises:
         InputError: The engine is none of `PROFILED`.
     """
-    frame = standardise(benchmark_frame(shape), stride=package.manifest.stride)[None, None]
     runs = _RUNNERS.get(info.name)
     if runs is None:
         raise InputError(f"engine {info.name!r} tells no times of its layers; {', '.join(PROFILED)} do")
-    return _summed(runs(package, info, frame, rounds))
+    return _summed(runs(package, info, benchmark_frame(shape), rounds))
 
 
 def _summed(runs: Sequence[Sequence[_Event]]) -> list[LayerTime]:
@@ -98,20 +100,25 @@ def _summed(runs: Sequence[Sequence[_Event]]) -> list[LayerTime]:
         for event in run:
             times.setdefault(event.name, []).append(event.ms)
     return [
-        LayerTime(event.name, event.kind, event.kernel, Spread.of(times[event.name]), event.cost)
+        LayerTime(event.name, event.kind, event.kernel, event.clock, Spread.of(times[event.name]), event.cost)
         for event in runs[-1]
     ]
 
 
+def _standardised(package: Package, frame: NDArray[Any]) -> NDArray[np.float32]:
+    """[1, 1, Hp, Wp], as the engines take it."""
+    return standardise(frame, stride=package.manifest.stride)[None, None]
+
+
 def _onnxruntime_runs(
-    package: Package, info: EngineInfo, frame: NDArray[np.float32], rounds: int
+    package: Package, info: EngineInfo, frame: NDArray[Any], rounds: int
 ) -> list[list[_Event]]:
     name = network_file(package, info.precision)
     with tempfile.TemporaryDirectory() as folder:
         session = cpu_session(
             package.read(name), f"{package.path}/{name}", threads=info.threads, profile_to=f"{folder}/layers"
         )
-        feed = {session.get_inputs()[0].name: frame}
+        feed = {session.get_inputs()[0].name: _standardised(package, frame)}
         for _ in range(_WARM_UP + rounds):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
@@ -136,15 +143,15 @@ def _shapes(told: Iterable[Mapping[str, list[int]]]) -> list[Tensor]:
 
 
 def _openvino_runs(
-    package: Package, info: EngineInfo, frame: NDArray[np.float32], rounds: int
+    package: Package, info: EngineInfo, frame: NDArray[Any], rounds: int
 ) -> list[list[_Event]]:
-    name = network_file(package, info.precision)
+    name, given = network_file(package, info.precision), _standardised(package, frame)
     compiled = openvino.compile_on_cpu(
         package.read(name),
         f"{package.path}/{name}",
         precision=info.precision,
         threads=info.threads,
-        profiled_shape=frame.shape,
+        profiled_shape=given.shape,
     )
     costs = {}
     for operation in compiled.get_runtime_model().get_ordered_ops():
@@ -157,7 +164,7 @@ def _openvino_runs(
     request = compiled.create_infer_request()
     runs = []
     for _ in range(_WARM_UP + rounds):
-        request.infer([frame])
+        request.infer([given])
         runs.append(
             [
                 _Event(
@@ -174,13 +181,18 @@ def _openvino_runs(
     return runs[_WARM_UP:]
 
 
-def _fused_runs(
-    package: Package, info: EngineInfo, frame: NDArray[np.float32], rounds: int
-) -> list[list[_Event]]:
-    launches = launch_runs(package, info, frame, _WARM_UP + rounds)
+def _fused_runs(package: Package, info: EngineInfo, frame: NDArray[Any], rounds: int) -> list[list[_Event]]:
+    return _by_run(launch_runs(package, info, _standardised(package, frame), _WARM_UP + rounds))
+
+
+def _cuda_runs(package: Package, info: EngineInfo, frame: NDArray[Any], rounds: int) -> list[list[_Event]]:
+    return _by_run(runtime_runs(package, info, frame, _WARM_UP + rounds))
+
+
+def _by_run(launches: Sequence[LaunchRun]) -> list[list[_Event]]:
     return [
-        [_Event(each.name, "conv_block", each.kernel, each.ms[run], each.cost) for each in launches]
-        for run in range(_WARM_UP, _WARM_UP + rounds)
+        [_Event(one.name, one.operation, one.kernel, one.ms[run], one.cost, one.clock) for one in launches]
+        for run in range(_WARM_UP, len(launches[0].ms))
     ]
 
 
@@ -188,6 +200,7 @@ _RUNNERS: Final = {
     "onnxruntime": _onnxruntime_runs,
     "openvino": _openvino_runs,
     "torch-fused": _fused_runs,
+    "cuda": _cuda_runs,
 }
 
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import util
 from typing import Any, Final
 
 import numpy as np
 
 from pitviper.sdk.profiling.timers import Timer, timed, timer_for
 
-__all__ = ["Rates", "measure_rates", "torch_rates"]
+__all__ = ["Rates", "measure_rates", "rates_missing", "torch_rates"]
 
 _COPY_BYTES: Final = 128 * 2**20
 """Of both arrays together, beyond the last cache of most processors of this field."""
@@ -35,6 +36,17 @@ class Rates:
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, safe for JSON."""
         return dict(vars(self))
+
+
+def rates_missing(device: str) -> str:
+    """Why the rates of a device cannot be measured here; the empty string when they can."""
+    if not device.startswith("cuda"):
+        return ""
+    if util.find_spec("torch") is None:
+        return "torch, which measures a GPU, is not installed"
+    import torch
+
+    return "" if torch.cuda.is_available() else f"torch {torch.__version__}, which measures a GPU, sees none"
 
 
 def measure_rates(

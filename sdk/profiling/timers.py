@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["CudaTimer", "HostTimer", "Timer", "timed", "timer_for"]
+__all__ = ["CudaTimer", "HostTimer", "Timer", "clock_of", "timed", "timer_for"]
 
 
 class Timer(Protocol):
@@ -63,6 +63,11 @@ class CudaTimer:
 def timer_for(device: Any) -> Timer:
     """The timer of a device of torch."""
     return CudaTimer(device) if device.type == "cuda" else HostTimer()
+
+
+def clock_of(timer: Timer) -> str:
+    """What a timer reads, in words: ``CUDA events`` or ``wall clock``."""
+    return "CUDA events" if isinstance(timer, CudaTimer) else "wall clock"
 
 
 def timed(timer: Timer, calls: Sequence[Callable[[], object]]) -> list[float]:
