@@ -16,6 +16,7 @@ from pitviper.core.metrics import DetectionMetrics, Interval, MetricsResult
 from pitviper.core.metrics.checks import above
 from pitviper.core.metrics.components import Components, find_components
 from pitviper.core.metrics.matching import centroid_distances
+from pitviper.core.metrics.stratified import ClassCounts, ClassResult
 from pitviper.core.metrics.target import match_targets
 
 __all__ = ["Evaluation", "Event", "ImageRow", "evaluate"]
@@ -80,6 +81,7 @@ class Evaluation:
         misses: Worst missed targets first: the largest, then those with the lowest probability.
         false_alarms: Worst false alarms first: the highest probability, then the largest.
         predict_ms: Mean time of ``predict`` for a frame, in milliseconds; not a benchmark.
+        classes: Targets by their class, all of ``core.metrics.CLASSES``.
     """
 
     metrics: MetricsResult
@@ -88,13 +90,15 @@ class Evaluation:
     misses: tuple[Event, ...]
     false_alarms: tuple[Event, ...]
     predict_ms: float
+    classes: Mapping[str, ClassResult]
 
     def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
-        """Plain JSON values: metrics with the threshold sweep, intervals and, if asked for, the rows."""
+        """Plain JSON values: metrics with the threshold sweep, intervals, classes and, if asked for, the rows."""
         plain: dict[str, Any] = {
             "metrics": self.metrics.to_dict(curves=True),
             "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
             "predict_ms": self.predict_ms,
+            "classes": {name: result.to_dict() for name, result in self.classes.items()},
         }
         if rows:
             plain["rows"] = [asdict(row) for row in self.rows]
@@ -131,13 +135,15 @@ def evaluate(
     total = len(samples) if isinstance(samples, Sized) else None
     rows: list[ImageRow] = []
     misses, false_alarms = _Worst(max_events, _miss_rank), _Worst(max_events, _false_alarm_rank)
-    seconds = 0.0
+    seconds, by_class = 0.0, ClassCounts()
     for sample in samples:
         frame, truth = read_sample(sample)
         start = time.perf_counter()
         probability = np.asarray(predict(frame))
         seconds += time.perf_counter() - start
         rows.append(_judge(metrics, sample.name, probability, truth))
+        predicted = above(probability, metrics.threshold)
+        by_class.add(frame, predicted, truth, profile=metrics.profile, distance=metrics.distance)
         if rows[-1].missed or rows[-1].false_objects:
             for event in _events(sample.name, frame, probability, truth, metrics):
                 (misses if event.kind == "miss" else false_alarms).add(event)
@@ -152,6 +158,7 @@ def evaluate(
         misses=misses.sorted(),
         false_alarms=false_alarms.sorted(),
         predict_ms=1e3 * seconds / len(rows),
+        classes=by_class.results(),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pitviper.core.evaluation import Evaluation
+from pitviper.core.metrics import CLASSES
 
 Style = Literal["text", "markdown"]
 
@@ -54,10 +55,23 @@ def table_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
         if any(cells):
             label = f"{line.label} ({', '.join(sorted(versions))})" if line.field == "hse" else line.label
             rows.append([label, line.unit, *(cell or "-" for cell in cells)])
+    rows += _class_rows(evaluations)
     for name in COUNTS:
         label = {"found": "Targets found", "predicted": "Objects predicted"}.get(name, name.capitalize())
         rows.append([label, "", *(str(getattr(e.metrics, name)) for e in evaluations.values())])
     return rows
+
+
+def _class_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
+    """Pd, with its counts, and the IoU of what was found, for every class that some set has."""
+    rates, overlaps = [], []
+    for name in CLASSES:
+        results = [evaluation.classes[name] for evaluation in evaluations.values()]
+        if any(result.targets for result in results):
+            found = [f"{_percent(r.pd)} ({r.found}/{r.targets})" if r.targets else "-" for r in results]
+            rates.append([f"Pd, {name}", "%", *found])
+            overlaps.append([f"IoU of those found, {name}", "%", *(_percent(r.iou) for r in results)])
+    return rates + overlaps
 
 
 def format_table(evaluations: Mapping[str, Evaluation], *, style: Style = "text") -> str:
@@ -118,6 +132,10 @@ def _value(evaluation: Evaluation, field: str) -> float | None:
         return (evaluation.metrics.pd_at_fa or {}).get(field.removeprefix("pd_at_fa_"))
     value: float | None = getattr(evaluation.metrics, field)
     return value
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else _number(value, "%")
 
 
 def _number(value: float, unit: str) -> str:

@@ -113,6 +113,8 @@ def test_to_dict_is_json(samples: list[Sample]) -> None:
     assert len(stored["metrics"]["sweep"]["pd"]) == 101
     assert stored["rows"][0]["name"] == "lost"
     assert stored["intervals"]["iou"]["level"] == 0.95
+    assert sum(each["targets"] for each in stored["classes"].values()) == 5
+    assert stored["classes"]["salient"]["found"] == stored["metrics"]["found"] == 3
 
 
 def test_what_is_refused(samples: list[Sample], tmp_path: Path) -> None:
