@@ -207,6 +207,12 @@ def _crops(text: str) -> tuple[tuple[float, int], ...]:
 
 def read_config(options: argparse.Namespace) -> TrainingConfig:
     """Settings from --config, overridden by the options that were given."""
+    config: TrainingConfig = options.config_type.from_dict(_given(options))
+    return config
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings that somebody asked for."""
     values: dict[str, Any] = {}
     if options.config:
         try:
@@ -214,10 +220,7 @@ def read_config(options: argparse.Namespace) -> TrainingConfig:
         except json.JSONDecodeError as error:
             raise ValueError(f"{options.config}: not valid JSON ({error})") from error
     given = {f.name: getattr(options, f.name, None) for f in fields(options.config_type)}
-    config: TrainingConfig = options.config_type.from_dict(
-        values | {k: v for k, v in given.items() if v is not None}
-    )
-    return config
+    return values | {k: v for k, v in given.items() if v is not None}
 
 
 def _supervised(options: argparse.Namespace) -> int:
@@ -248,10 +251,13 @@ def _fdep(options: argparse.Namespace) -> int:
 
 
 def _points(options: argparse.Namespace) -> int:
+    from pitviper.train.few_frames import suit_few_frames
     from pitviper.train.run import train_points
 
-    config = read_config(options)
+    given = _given(options)
+    config = options.config_type.from_dict(given)
     assert isinstance(config, PointConfig)
+    config = suit_few_frames(config, given)
     hardware = _hardware(options)
     train_points(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
     return _end(options)
