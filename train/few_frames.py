@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings for a handful of labelled frames, of which one crop each would make an epoch of a step, or of none."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pitviper.core.datasets import open_dataset
+from pitviper.train.point_config import PointConfig
+from pitviper.train.points.files import read_points
+from pitviper.train.points.source import CENTROID, COARSE
+
+Config = TypeVar("Config", bound=PointConfig)
+
+_FEW = 100
+_CROPS = 256
+_EMA = 0.99
+
+
+def suit_few_frames(config: Config, given: Collection[str]) -> Config:
+    """The settings, changed where nobody gave them and fewer than 100 frames have labels; says what it changed.
+
+    An epoch gets about 256 crops, other ones of the same frames. The averaged weights, which the labels follow,
+    remember 100 steps instead of 1000: a short run would else end close to the random weights that it began with.
+
+    Args:
+        config: Of the run.
+        given: Names of settings that were asked for; they stay.
+
+    Raises:
+        DatasetError: As in reading the data and the points.
+    """
+    count = _labelled(config)
+    if not 0 < count < _FEW:
+        return config
+    wanted: dict[str, Any] = {
+        "crops_per_frame": max(config.crops_per_frame, math.ceil(_CROPS / count)),
+        "ema": min(config.ema, _EMA),
+    }
+    changes = {name: value for name, value in wanted.items() if name not in given}
+    if changes:
+        told = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
+        print(f"{count} frames with labels are few, so the run takes {told}", file=sys.stderr, flush=True)
+    return replace(config, **changes)
+
+
+def _labelled(config: PointConfig) -> int:
+    samples = [
+        each.name for root in dict.fromkeys(config.data) for each in open_dataset(root, "train").samples
+    ]
+    if config.points in (CENTROID, COARSE):
+        return len(samples)
+    listed = read_points(config.points)
+    return sum(name in listed for name in samples)
