@@ -17,7 +17,7 @@ from pitviper.core.report.plots import COLOURS
 from pitviper.train.clusters.weights_plot import plot_weights
 from pitviper.train.config import DetectorConfig, recipe_of, stored_config
 from pitviper.train.history_plot import plot_history
-from pitviper.train.run import BEST, EVOLUTION, load_main_branch, load_run, open_splits
+from pitviper.train.run import BEST, EVOLUTION, EVOLUTION_MOVING, load_main_branch, load_run, open_splits
 from pitviper.train.validate import predictor
 
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
@@ -77,9 +77,11 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
 
 def _companion_figures(folder: Path, summary: dict[str, Any]) -> dict[str, bytes]:
     """What a run from points left to look at: labels over the run, and the weights of its clusters."""
-    figures = {}
-    if (folder / EVOLUTION).is_file():
-        figures["Labels of some training frames"] = (folder / EVOLUTION).read_bytes()
+    figures: dict[str, bytes] = {}
+    shown = {"Labels of some training frames": EVOLUTION, "The same labels over the run": EVOLUTION_MOVING}
+    figures |= {
+        title: (folder / name).read_bytes() for title, name in shown.items() if (folder / name).is_file()
+    }
     if "clusters" in summary:
         figures["Weights of the clusters"] = plot_weights(summary["history"], summary["clusters"]["sizes"])
     return figures

@@ -41,6 +41,7 @@ BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "run.json"
 EVOLUTION = "evolution.png"
+EVOLUTION_MOVING = "evolution-moving.png"
 
 
 def train_supervised(
@@ -188,6 +189,7 @@ def _train(
         save_weights(run.network, folder / LAST)
         if course is not None:
             write_whole(folder / EVOLUTION, course.snapshots.to_png())
+            write_whole(folder / EVOLUTION_MOVING, course.snapshots.to_animation())
         summary = {
             "recipe": config.recipe,
             "config": config.to_dict(),

@@ -113,7 +113,7 @@ def same_run(whole: Path, other: Path) -> None:
         a, b = load_file(whole / file), load_file(other / file)
         assert a.keys() == b.keys()
         assert [key for key in a if not torch.equal(a[key], b[key])] == [], file
-    for file in ("run.json", "evolution.png"):
+    for file in ("run.json", "evolution.png", "evolution-moving.png"):
         assert (whole / file).read_bytes() == (other / file).read_bytes()
 
 
@@ -238,7 +238,11 @@ def test_what_is_shipped_is_the_plain_network(finished: Path, spotted: Path, tmp
 
 def test_the_report_shows_labels_and_weights(finished: Path, tmp_path: Path) -> None:
     page = report_run(finished, tmp_path, "last", branch="both").read_text()
-    for heading in ("Labels of some training frames", "Weights of the clusters"):
+    for heading in (
+        "Labels of some training frames",
+        "The same labels over the run",
+        "Weights of the clusters",
+    ):
         assert f"<h2>{heading}</h2>" in page
     assert "semantic_priors with" in page
 

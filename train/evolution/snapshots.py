@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few labels as they were after each update, for people to look at."""
+"""A few labels as they were after each update, for people to look at: one sheet, and one moving picture."""
 
 from __future__ import annotations
 
@@ -25,8 +25,18 @@ _WINDOW = 32
 _PICTURE = 160
 _GAP = 10
 _TEXT = 24
+_NAME = 22
 _INK = (32, 36, 42)
 _WAITING = (232, 234, 237)
+_LEGEND = "labels above 0.5: orange; truth, where there is a mask: green; empty: waiting"
+
+# Updates that are kept; with more, every second one goes, so that a long run needs no more memory than a short one.
+_MOST = 48
+
+# Of the moving picture, in milliseconds: the whole run, the shortest that anyone sees, and the end.
+_RUN_MS = 12_000
+_SHORTEST_MS = 60
+_END_MS = 3_000
 
 
 class Snapshots:
@@ -56,6 +66,8 @@ class Snapshots:
                 windows[index] = _window(label, each)
         self.epochs.append(epoch)
         self.labels.append(windows)
+        if len(self.epochs) > _MOST:
+            del self.epochs[1::2], self.labels[1::2]
 
     def draw(self, *, columns: int = 8) -> Image.Image:
         """A row for each frame and a column for each of some updates, the first and the last among them."""
@@ -67,7 +79,7 @@ class Snapshots:
             (255, 255, 255),
         )
         draw = ImageDraw.Draw(sheet)
-        _text(draw, _GAP, 4, "labels above 0.5: orange; truth, where there is a mask: green; empty: waiting")
+        _text(draw, _GAP, 4, _LEGEND)
         for column, update in enumerate(chosen):
             _text(draw, _GAP + column * cell, _TEXT, f"epoch {self.epochs[update]}")
         for row, each in enumerate(self.frames):
@@ -82,6 +94,34 @@ class Snapshots:
         target = io.BytesIO()
         self.draw().save(target, format="PNG")
         return target.getvalue()
+
+    def to_animation(self) -> bytes:
+        """All kept updates as an animated PNG, which browsers play and other programs show the first picture of.
+
+        A picture lasts as long, in share of the run, as its labels did; the last one three seconds.
+        """
+        target = io.BytesIO()
+        first, *others = (self._moment(index) for index in range(len(self.epochs)))
+        shares = np.diff(self.epochs) / max(self.epochs[-1] - self.epochs[0], 1)
+        lasting = [max(round(_RUN_MS * float(share)), _SHORTEST_MS) for share in shares]
+        first.save(
+            target, format="PNG", save_all=True, append_images=others, duration=[*lasting, _END_MS], loop=0
+        )
+        return target.getvalue()
+
+    def _moment(self, update: int) -> Image.Image:
+        """All frames beside each other as they were after an update."""
+        cell = _PICTURE + _GAP
+        width = _GAP + max(len(self.frames), 4) * cell
+        picture = Image.new("RGB", (width, 2 * _TEXT + _PICTURE + _TEXT), (255, 255, 255))
+        draw = ImageDraw.Draw(picture)
+        _text(draw, _GAP, 4, _LEGEND)
+        _text(draw, _GAP, _TEXT, f"epoch {self.epochs[update]}")
+        for index, each in enumerate(self.frames):
+            left = _GAP + index * cell
+            picture.paste(self._picture(each, self.labels[update][index]), (left, 2 * _TEXT))
+            _text(draw, left, 2 * _TEXT + _PICTURE + 3, _shortened(each.frame.name))
+        return picture
 
     def state_dict(self) -> dict[str, Tensor]:
         """Epochs [T] and windows [T, N, 32, 32]."""
@@ -116,6 +156,11 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most ``count`` of them, evenly spaced, the first and the last among them."""
     places = np.unique(np.linspace(0, len(items) - 1, max(min(count, len(items)), 0)).round().astype(int))
     return [items[int(place)] for place in places]
+
+
+def _shortened(name: str) -> str:
+    """The end of a name that is wider than a picture; its data set is in the sheet."""
+    return name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"
 
 
 def _text(draw: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from PIL import Image
 
 from pitviper.train.evolution.pools import LabelPools, PoolRule
 from pitviper.train.evolution.snapshots import Snapshots
@@ -52,6 +54,42 @@ def test_the_sheet_shows_labels_and_truth(spot_frame: MakeFrame) -> None:
     assert sheet.width == 10 + 5 * 170
     colours = {colour for _, colour in sheet.getcolors(1 << 20)}
     assert {(0, 214, 92), (255, 120, 20)} <= colours
+
+
+def test_the_moving_picture_shows_every_update(spot_frame: MakeFrame) -> None:
+    frames = [
+        spot_frame("a-data-set-with-a-long-name/easy", amplitude=100),
+        spot_frame("s/hard", amplitude=20),
+    ]
+    pools, snapshots = LabelPools(frames, PoolRule()), Snapshots(frames)
+    snapshots.take(0, pools)
+    for epoch in (10, 11, 20):
+        pools.mine(lambda image: np.zeros(image.shape, np.float32), allowed_misses=1.0)
+        pools.labels["s/hard"][:] = epoch == 20
+        snapshots.take(epoch, pools)
+    with Image.open(io.BytesIO(snapshots.to_animation())) as moving:
+        assert moving.n_frames == 4  # type: ignore[attr-defined]
+        lasting, pictures = [], []
+        for index in range(4):
+            moving.seek(index)
+            lasting.append(moving.info["duration"])
+            pictures.append(np.asarray(moving.convert("RGB")))
+    assert lasting == [6000, 600, 5400, 3000]
+    waiting, orange = (232, 234, 237), (255, 120, 20)
+    right = slice(10 + 170, 10 + 170 + 160)
+    empty = [(p[48:208, right] == waiting).all() for p in pictures]
+    assert empty == [True, False, False, False]
+    assert (pictures[3][48:208, right] == orange).all(axis=2).any()
+
+
+def test_a_long_run_keeps_few_updates(spot_frame: MakeFrame) -> None:
+    frames = [spot_frame("s/easy", amplitude=100)]
+    pools, snapshots = LabelPools(frames, PoolRule()), Snapshots(frames)
+    for epoch in range(500):
+        snapshots.take(epoch, pools)
+        assert snapshots.epochs[-1] == epoch
+    assert snapshots.epochs[0] == 0
+    assert 24 <= len(snapshots.epochs) == len(snapshots.labels) <= 48
 
 
 def test_state_is_tensors(spot_frame: MakeFrame) -> None:
