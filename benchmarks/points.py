@@ -31,6 +31,7 @@ from trainings import METRICS, Cell, Judgements, changed_settings, facts, finish
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import DetectorConfig, SupervisedConfig
+from pitviper.train.foundation import FeatureCache
 from pitviper.train.hardware import Hardware
 from pitviper.train.point_config import POINT_RECIPES, PointConfig, SemanticPriorsConfig
 from pitviper.train.run import load_main_branch, load_run, open_splits, train_points, train_supervised
@@ -70,11 +71,12 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--conditions", nargs="+", default=[BASE, *POINT_RECIPES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--points", choices=("centroid", "coarse"), default="centroid")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
+    parser.add_argument("--vfm-cache", type=Path, help="folder for its features of whole frames")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result file goes")
     parser.add_argument("--name", default="points", help="of the result file (default %(default)s)")
@@ -132,7 +134,7 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
     summary, judged = finished(
         folder,
         config,
-        train=lambda resume: train(config, folder, options.threads, resume=resume),
+        train=lambda resume: train(config, folder, options, resume=resume),
         judge_branches=judge_branches,
     )
     cost = folder / "cost.json"
@@ -152,11 +154,12 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
     ]
 
 
-def train(config: DetectorConfig, folder: Path, threads: int, *, resume: bool) -> None:
+def train(config: DetectorConfig, folder: Path, options: argparse.Namespace, *, resume: bool) -> None:
     """Start a run, or go on with the checkpoint in its folder."""
-    hardware = Hardware(accelerator="cpu", devices="1", threads=threads)
+    hardware = Hardware(accelerator="cpu", devices="1", threads=options.threads)
     if isinstance(config, PointConfig):
-        train_points(config, folder, hardware=hardware, resume=resume)
+        cache = FeatureCache(options.vfm_cache) if options.vfm_cache else None
+        train_points(config, folder, hardware=hardware, resume=resume, cache=cache)
     else:
         assert isinstance(config, SupervisedConfig)
         train_supervised(config, folder, hardware=hardware, resume=resume)

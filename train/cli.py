@@ -61,18 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     supervised.set_defaults(run=_supervised)
     fdep = commands.add_parser("fdep", help="full supervision with a frozen foundation model in training")
     _add_recipe(fdep, FDEPConfig)
-    fdep.add_argument(
-        "--download", action="store_true", help="allow fetching the foundation model from the hub"
-    )
-    fdep.add_argument(
-        "--vfm-cache",
-        type=Path,
-        metavar="FOLDER",
-        help="keep its features there (whole frames, not augmented)",
-    )
-    fdep.add_argument(
-        "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
-    )
+    _add_foundation(fdep, "keep its features there (whole frames, not augmented)")
     _add_no_package(fdep)
     fdep.set_defaults(run=_fdep)
     _add_point_recipes(commands)
@@ -129,11 +118,9 @@ def _add_point_recipes(commands: argparse._SubParsersAction[_WholeOptions]) -> N
         parser = commands.add_parser(config.recipe, help=what)
         _add_recipe(parser, config)
         if issubclass(config, SemanticPriorsConfig):
-            parser.add_argument(
-                "--download", action="store_true", help="allow fetching the foundation model from the hub"
-            )
+            _add_foundation(parser, "keep its features of whole frames there, for the updates of the labels")
         _add_no_package(parser)
-        parser.set_defaults(run=_points, download=False)
+        parser.set_defaults(run=_points)
 
 
 def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
@@ -160,6 +147,15 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
         "--sync-batchnorm", action="store_true", help="batch statistics over all processes (GPUs only)"
     )
     parser.set_defaults(config_type=config)
+
+
+def _add_foundation(parser: argparse.ArgumentParser, cache: str) -> None:
+    what = "allow fetching the foundation model from the hub"
+    parser.add_argument("--download", action="store_true", help=what)
+    parser.add_argument("--vfm-cache", type=Path, metavar="FOLDER", help=cache)
+    parser.add_argument(
+        "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
+    )
 
 
 def _add_no_package(parser: argparse.ArgumentParser) -> None:
@@ -233,21 +229,24 @@ def _supervised(options: argparse.Namespace) -> int:
 
 
 def _fdep(options: argparse.Namespace) -> int:
-    from pitviper.train.foundation import FeatureCache
     from pitviper.train.run import train_fdep
 
     config = read_config(options)
     assert isinstance(config, FDEPConfig)
-    cache = FeatureCache(options.vfm_cache, options.vfm_cache_gib) if options.vfm_cache else None
     train_fdep(
-        config,
-        options.out,
-        hardware=_hardware(options),
-        resume=options.resume,
-        download=options.download,
-        cache=cache,
+        config, options.out, hardware=_hardware(options), resume=options.resume, **_foundation(options)
     )
     return _end(options)
+
+
+def _foundation(options: argparse.Namespace) -> dict[str, Any]:
+    """What a recipe with a foundation model gets beside its settings; nothing for one without."""
+    from pitviper.train.foundation import FeatureCache
+
+    if not hasattr(options, "vfm_cache"):
+        return {}
+    cache = FeatureCache(options.vfm_cache, options.vfm_cache_gib) if options.vfm_cache else None
+    return {"download": options.download, "cache": cache}
 
 
 def _points(options: argparse.Namespace) -> int:
@@ -259,7 +258,7 @@ def _points(options: argparse.Namespace) -> int:
     assert isinstance(config, PointConfig)
     config = suit_few_frames(config, given)
     hardware = _hardware(options)
-    train_points(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
+    train_points(config, options.out, hardware=hardware, resume=options.resume, **_foundation(options))
     return _end(options)
 
 

@@ -122,6 +122,7 @@ class SemanticPriorsConfig(PointConfig):
     hypergradients: ClassVar[tuple[str, ...]] = ("gn", "unrolled", "none")
 
     outline: str = "level"
+    protect: str = "initial"
     interval: float = 1 / 60
     iou_weight: float = 1.0
     vfm: str = ""
@@ -182,7 +183,6 @@ class SPReferenceConfig(SemanticPriorsConfig):
     hypergradients: ClassVar[tuple[str, ...]] = ("reference", "none")
 
     outline: str = "edges"
-    protect: str = "initial"
     largest_threshold: float = 0.0
     keep: float = 1.0
     iou_weight: float = 0.0

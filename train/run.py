@@ -18,7 +18,7 @@ from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
-from pitviper.core.vfm import FrozenVFM
+from pitviper.core.vfm import CachedVFM, FrozenVFM
 from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
@@ -99,27 +99,33 @@ def train_points(
     hardware: Hardware | None = None,
     resume: bool | str = False,
     download: bool = False,
+    cache: FeatureCache | None = None,
 ) -> Path:
     """Train from points with labels that evolve, and leave what ``train_supervised`` leaves.
 
-    The weights of ``semantic_priors`` are those of the student. ``download`` allows it to fetch its foundation model.
+    The weights of ``semantic_priors`` are those of the student. ``download`` allows it to fetch its foundation model;
+    the features of whole frames, which every update of the labels asks for, are kept in ``cache``.
 
     Raises:
         DatasetError, ValueError, FileExistsError: As in ``train_supervised`` and ``evolution.start.start_course``.
         ValueError, FileNotFoundError, ImportError: No such foundation model; as in ``foundation.open_vfm``.
+        CacheFull: The cache has reached its size.
     """
     _require_data(config)
     if isinstance(config, SemanticPriorsConfig):
         vfm, about = open_all_levels(config, download=download)
-        make_task, facts = _with_semantics(vfm, config), {"vfm": about}
+        frame_vfm = vfm if cache is None else CachedVFM(vfm, cache.folder, limit_gib=cache.limit_gib)
+        make_task, facts = _with_semantics(vfm, frame_vfm, config), {"vfm": about}
     else:
         make_task, facts = (lambda network: PointTask(network, config)), {}
     return _train(config, folder, make_task, hardware=hardware, resume=resume, facts=facts)
 
 
-def _with_semantics(vfm: FrozenVFM, config: SemanticPriorsConfig) -> Callable[[DetectorNetwork], nn.Module]:
+def _with_semantics(
+    vfm: FrozenVFM, frame_vfm: FrozenVFM, config: SemanticPriorsConfig
+) -> Callable[[DetectorNetwork], nn.Module]:
     kind = SPReferenceTask if isinstance(config, SPReferenceConfig) else SemanticPriorsTask
-    return lambda network: kind(network, vfm, config)
+    return lambda network: kind(network, vfm, config, frame_vfm=frame_vfm)
 
 
 def _require_data(config: TrainingConfig) -> None:

@@ -92,6 +92,9 @@ def settings(kind: type[PointConfig], root: Path, **changes: Any) -> PointConfig
             "clusters": 2,
             "checkpoint_every": 1,
             "zero_start": 0,
+            # First masks that are too large, and may shrink: labels have somewhere to go.
+            "outline": "edges",
+            "protect": "points",
         }
     return kind(**(small | changes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,10 @@ class Course:
 
 @contextmanager
 def averaged_teacher(run: TrainingRun) -> Iterator[Predict]:
-    """The averaged teacher of a run as a function from frames to probabilities; its mode comes back."""
+    """The averaged teacher of a run as a function from frames to probabilities; its mode comes back.
+
+    It predicts in the precision that the run trains in.
+    """
     task = run.average.module
     training = task.training
     task.eval()
@@ -117,10 +120,12 @@ def averaged_teacher(run: TrainingRun) -> Iterator[Predict]:
     network.eval()
 
     def predict(image: NDArray[Any]) -> NDArray[np.float32]:
-        return predict_standardised(network, image)
+        with run.fabric.autocast():
+            return predict_standardised(network, image)
 
     try:
-        yield predict
+        with getattr(task, "whole_frames", nullcontext)():
+            yield predict
     finally:
         task.train(training)
 

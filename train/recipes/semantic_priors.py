@@ -8,7 +8,8 @@ weights and statistics, so that what is exported is the plain network.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +41,20 @@ class SemanticPriorsTask(nn.Module):
         network: Any detector network.
         vfm: Where the levels come from.
         config: Settings.
+        frame_vfm: The same model for whole frames, which come again at each update of the labels; by default ``vfm``.
 
     Raises:
         ValueError: The crops do not fit the network, or "sequential" cannot reach a stage of it.
     """
 
-    def __init__(self, network: DetectorNetwork, vfm: FrozenVFM, config: SemanticPriorsConfig) -> None:
+    def __init__(
+        self,
+        network: DetectorNetwork,
+        vfm: FrozenVFM,
+        config: SemanticPriorsConfig,
+        *,
+        frame_vfm: FrozenVFM | None = None,
+    ) -> None:
         super().__init__()
         require_crops(network, config)
         self.network = network
@@ -64,11 +73,21 @@ class SemanticPriorsTask(nn.Module):
         names = _all_norms(network) if sequential else examine(network).decoder_norms
         self.teacher_statistics = BranchStatistics(network, names if config.statistics == "separate" else ())
         self._vfm = Unowned(vfm)
+        self._frame_vfm = Unowned(frame_vfm or vfm)
 
     @property
     def vfm(self) -> FrozenVFM:
         """The foundation model."""
         return self._vfm.module
+
+    @contextmanager
+    def whole_frames(self) -> Iterator[None]:
+        """Inside, the features are those of ``frame_vfm``."""
+        kept, self._vfm = self._vfm, self._frame_vfm
+        try:
+            yield
+        finally:
+            self._vfm = kept
 
     def forward(self, images: Tensor, masks: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         """Loss and its parts.
@@ -164,7 +183,8 @@ class SemanticPriorsTask(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SemanticPriorsTask:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.vfm._apply(fn, recurse)
+        for vfm in (self._vfm.module, self._frame_vfm.module):
+            vfm._apply(fn, recurse)
         return self
 
 

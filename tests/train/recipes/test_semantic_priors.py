@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pitviper.core.models import create_model
-from pitviper.core.vfm import FrozenVFM, TinyRandomViT
+from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT
 from pitviper.train.bilevel import alignments, gradients
 from pitviper.train.losses import distillation_loss
 from pitviper.train.point_config import SemanticPriorsConfig
@@ -140,6 +141,22 @@ def test_the_upper_level_trains_the_student_alone() -> None:
     loss = task.outer_loss(*draw_batch())
     (gate,) = gradients(loss, [task.scam.gate])
     assert not gate.any()
+
+
+def test_features_of_whole_frames_come_from_the_cache(tmp_path: Path) -> None:
+    plain = make_task(zero_start=0).eval()
+    cached = CachedVFM(plain.vfm, tmp_path)
+    task = SemanticPriorsTask(plain.network, plain.vfm, plain.config, frame_vfm=cached).eval()
+    task.load_state_dict(plain.state_dict())
+    frame = draw_batch(1)[0]
+    with torch.no_grad():
+        expected = plain.main_branch()(frame)
+        assert torch.equal(task.main_branch()(frame), expected)
+        assert (cached.hits, cached.misses) == (0, 0), "crops of the training never come again"
+        for hits in (0, 1):
+            with task.whole_frames():
+                assert torch.equal(task.main_branch()(frame), expected)
+            assert (cached.hits, cached.misses) == (hits, 1)
 
 
 def test_no_foundation_model_in_the_state() -> None:
