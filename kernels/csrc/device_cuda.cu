@@ -2,8 +2,8 @@
 // A CUDA device: every frame is a copy and one graph. No CUDA call allocates once a shape and type have been seen.
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "conv_weights.h"
 #include "cuda_support.h"
@@ -37,6 +37,11 @@ class Current {
     require(cudaGetDevice(&before_), "no CUDA device can be had");
     require(cudaSetDevice(device), "the CUDA device cannot be had");
   }
+  // Where nothing may be thrown.
+  Current(int device, std::nothrow_t) noexcept {
+    cudaGetDevice(&before_);
+    cudaSetDevice(device);
+  }
   ~Current() { cudaSetDevice(before_); }
 
  private:
@@ -68,7 +73,7 @@ class CudaDevice final : public Device {
   }
 
   ~CudaDevice() override {
-    cudaSetDevice(index_);
+    const Current current(index_, std::nothrow);
     forget();
     for (cudaEvent_t event : {given_, copied_[0], copied_[1], done_[0], done_[1]}) {
       if (event != nullptr) cudaEventDestroy(event);
@@ -100,7 +105,7 @@ class CudaDevice final : public Device {
   }
 
   void release(void* memory, bool host_reads) noexcept override {
-    cudaSetDevice(index_);
+    const Current current(index_, std::nothrow);
     if (host_reads) {
       cudaFreeHost(memory);
     } else {

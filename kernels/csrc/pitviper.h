@@ -117,7 +117,7 @@ typedef enum pv_clock {
 /* One operation of a frame. */
 typedef struct pv_launch {
   char operation[32]; /* standardise, conv_block, residual_block or extract_targets */
-  int channels;       /* that it writes */
+  int channels;       /* of the map that its convolution gives; 1 before and behind */
   double ms;
 } pv_launch;
 
