@@ -97,8 +97,10 @@ def _backends(case: Case, device: str) -> list[str]:
         missing = native.cuda_missing_reason() if device == "cuda" else native.missing_reason()
         return [] if missing else ["cuda" if device == "cuda" else "host"]
     usable = [each.name for each in registry.available_backends(case.operation) if each.available]
-    on_cpu = device == "cpu" and not registry.interpreting()
-    return [name for name in usable if not (on_cpu and name == "triton")]
+    elsewhere = {"host"} if device == "cuda" else {"cuda"}
+    if device == "cpu" and not registry.interpreting():
+        elsewhere.add("triton")
+    return [name for name in usable if name not in elsewhere]
 
 
 def measured(

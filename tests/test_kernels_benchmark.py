@@ -35,8 +35,21 @@ def test_every_case_agrees_with_its_definition_here(benchmark: ModuleType) -> No
     told = benchmark.check("cpu")
     agreeing = {re.split(" (?:torch|host) torch", line)[0] for line in told if line.endswith("agrees")}
     assert agreeing == {case.name for case in benchmark.CASES}
+    bodies = [line for line in told if " host torch" in line and line.startswith(("affine_modulate", "samf"))]
+    assert len(bodies) == 2 * 4, "the bodies of both operations' CUDA kernels, in fp16 and fp32"
     operations = {case.operation.removesuffix("_tensors") for case in benchmark.CASES}
     assert operations == {name.removesuffix("_tensors") for name in PREFERENCE}, "every operation is measured"
+
+
+def test_only_backends_of_the_device_are_measured(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "triton", "cuda", "torch", "host"
+    everything = tuple(SimpleNamespace(name=name, available=True) for name in names)
+    monkeypatch.setattr(benchmark.registry, "available_backends", lambda operation: everything)
+    case = benchmark.CASES[0]
+    assert benchmark._backends(case, "cuda") == ["triton", "cuda", "torch"]
+    assert benchmark._backends(case, "cpu") == ["torch", "host"]
 
 
 def test_a_lost_pixel_and_a_nan_fail_the_gate(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
