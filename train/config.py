@@ -120,6 +120,7 @@ class DetectorConfig(TrainingConfig):
             targets over clutter, where ``mine`` found some.
         mine: Weights packages of models. What they take for targets in target-free training frames is its clutter.
         mine_threshold: Probability from which a pixel counts as such, in (0, 1).
+        mine_beside: 1: mine beside the targets of the other frames too, where every target is labelled.
         keep: Share of pixels that the hard-mined cross-entropy keeps.
         bce_weight: Weight of that term beside the soft IoU.
         init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
@@ -130,6 +131,7 @@ class DetectorConfig(TrainingConfig):
     target_share: float = 0.6
     mine: tuple[str, ...] = ()
     mine_threshold: float = 0.05
+    mine_beside: int = 0
     keep: float = 0.1
     bce_weight: float = 1.0
     init: str = ""

@@ -157,7 +157,12 @@ def _train(
     facts = dict(facts or {})
     if config.mine:
         packages = [read_package(path) for path in config.mine]
-        frames = mine_clutter(frames, [load_model(p) for p in packages], threshold=config.mine_threshold)
+        frames = mine_clutter(
+            frames,
+            [load_model(p) for p in packages],
+            threshold=config.mine_threshold,
+            beside=bool(config.mine_beside),
+        )
         facts["mine"] = [{"weights": p.path.name, **file_record(p.read(WEIGHTS))} for p in packages]
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -93,6 +93,7 @@ def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
         "checkpoint_every": 0,
         "mine": [],
         "mine_threshold": 0.05,
+        "mine_beside": 0,
     }
     assert json.loads(json.dumps(config.to_dict())) == STORED | later
 

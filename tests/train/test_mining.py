@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_clutter_is_what_the_model_sees_where_nothing_is() -> None:
     for before, after in ((empty, mined[0]), (labelled, mined[1])):
         assert after.image is before.image
         assert not after.targets.any() or after is labelled
+
+
+def test_clutter_beside_targets_is_mined_where_it_is_asked_for() -> None:
+    labelled = frame(1, target=True)
+    near = replace(labelled, targets=np.array([[SPOT[0], SPOT[1] + 4]], np.int32))
+    mined = mine_clutter([labelled, near], [Bright().eval()], threshold=0.05, beside=True)
+    assert [each.clutter.tolist() for each in mined] == [[list(SPOT)], []], (
+        "what lies at a target is no clutter"
+    )
+    crops = CropDataset(
+        mined[:1], size=24, target_share=1.0, augmentation=AugmentConfig(warp=0.0, photometric=0.0), seed=0
+    )
+    items = [crops[draw, 0] for draw in range(40)]
+    over_targets = sum(bool(mask.any()) for _, mask in items)
+    over_clutter = sum(bool((image > 4.0).any()) for image, _ in items)
+    assert over_targets + over_clutter == 40
+    assert min(over_targets, over_clutter) >= 10, "half and half"
 
 
 def test_crops_are_placed_over_clutter_and_hold_no_target() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ Mask = NDArray[np.bool_]
 _THRESHOLD = 0.5
 _LARGEST_SHARE = 0.003
 _LARGEST_AREA = 81
+_MOST_COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,11 @@ class Labelled:
         root: Its folder.
         shapes: Points by what gave them their shape: "seen" by the package, "edges", or a "square" of 3x3.
         tracked: Frames with tracks that are part of it.
-        crops: Sides (H, W) of the training frames.
     """
 
     root: Path
     shapes: dict[str, int]
     tracked: tuple[str, ...]
-    sides: tuple[tuple[int, int], ...]
 
 
 def shape_of(
@@ -89,7 +89,7 @@ def write_stream(material: Material, split: Split, predict: Predict, root: Path)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     counts: Counter[str] = Counter()
-    taken: dict[str, tuple[int, int]] = {}
+    taken: list[str] = []
     labels = material.clicks | material.tracks
     for name in (*split.teach, *split.tracked, *split.judge):
         frame, points = material.read(name), labels[name]
@@ -102,13 +102,26 @@ def write_stream(material: Material, split: Split, predict: Predict, root: Path)
             mask |= each
         if name not in split.judge:
             counts.update(kind for kind, _ in made)
-            taken[name] = (int(frame.shape[0]), int(frame.shape[1]))
+            taken.append(name)
         _link(material.files[name], root / "images" / material.files[name].name)
         Image.fromarray(mask.astype(np.uint8) * 255).save(root / "masks" / f"{name}.png")
-    write_whole(root / "splits/train.txt", "\n".join(taken).encode())
-    write_whole(root / "splits/val.txt", "\n".join(split.judge).encode())
     tracked = tuple(name for name in split.tracked if name in taken)
-    return Labelled(root, dict(counts), tracked, tuple(taken.values()))
+    listed = [*taken, *_again(root, material, split.teach, len(tracked))]
+    write_whole(root / "splits/train.txt", "\n".join(listed).encode())
+    write_whole(root / "splits/val.txt", "\n".join(split.judge).encode())
+    return Labelled(root, dict(counts), tracked)
+
+
+def _again(root: Path, material: Material, clicked: Sequence[str], tracked: int) -> list[str]:
+    """Further names of the clicked frames, so that they are as many as those with tracks: they alone show mistakes."""
+    names = []
+    for copy in range(1, min(tracked // max(len(clicked), 1), _MOST_COPIES)):
+        for name in clicked:
+            file = material.files[name]
+            names.append(f"{name}~{copy}")
+            _link(file, root / "images" / f"{names[-1]}{file.suffix}")
+            _link(root / f"masks/{name}.png", root / f"masks/{names[-1]}.png")
+    return names
 
 
 def _link(file: Path, to: Path) -> None:

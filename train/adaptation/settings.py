@@ -27,7 +27,7 @@ class AdaptSettings:
         data: Data sets with masks: their train splits are mixed in, their val splits guard what is known already.
         steps: Optimiser steps.
         batch: Crops of a step.
-        lr: Peak learning rate of AdamW; a third of it would be a fifth of what the recipes train with.
+        lr: Peak learning rate of AdamW; a third of that of the recipes.
         crop: Side of the crops in pixels.
         tolerance: How far (IoU + Pd) / 2 of a guarding set may fall.
         chance: Probability below which a change for the worse is taken for more than chance.
@@ -64,7 +64,9 @@ class AdaptSettings:
 def training_config(
     settings: AdaptSettings, model: str, *, stream: Path, own: int, others: int
 ) -> SupervisedConfig:
-    """The run that mixes the frames of the stream with synthetic scenes and other data, half and half.
+    """The run that mixes the frames of the stream with half as many synthetic scenes, and other data.
+
+    Crops lie over the targets, and over whatever else the package sees.
 
     Args:
         settings: Of the adaptation.
@@ -73,8 +75,8 @@ def training_config(
         own: Crops of it in an epoch.
         others: Crops of the other data sets in an epoch.
     """
-    synthetic = min(max(own, _SYNTHETIC[0]), _SYNTHETIC[1])
-    repeats = min(max(1, round((others + synthetic) / own)), _MOST_REPEATS)
+    synthetic = min(max(own // 2, _SYNTHETIC[0]), _SYNTHETIC[1])
+    repeats = min(max(1, round(others / own)), _MOST_REPEATS)
     crops = repeats * own + synthetic + others
     return SupervisedConfig(
         data=(*(str(stream),) * repeats, *settings.data),
@@ -90,5 +92,6 @@ def training_config(
         seed=settings.seed,
         model=model,
         mine=(str(settings.package),),
+        mine_beside=1,
         init=str(settings.package),
     )

@@ -16,6 +16,7 @@ from pitviper.train.data.augment import AugmentConfig, augment
 from pitviper.train.data.store import StoredFrame
 
 _UNIT_SIDE = 256
+_CLUTTER_SHARE = 0.5
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -27,7 +28,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         frames: Frames to crop from; a side shorter than the crop is extended by reflection, mask and all.
         size: S, side of the crop in pixels.
         target_share: Probability that a crop of a frame with targets is placed over one of them, and that of a frame
-            without over its clutter, where some was mined.
+            without over its clutter, where some was mined; one that has both gets either, half and half.
         augmentation: Geometry and sensor effects.
         seed: Seed of the run.
     """
@@ -64,6 +65,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         room = [max(side - self.size, 0) for side in frame.image.shape]
         corner = [int(rng.integers(r + 1)) for r in room]
         places = frame.targets if len(frame.targets) else frame.clutter
+        if len(frame.targets) and len(frame.clutter) and rng.random() < _CLUTTER_SHARE:
+            places = frame.clutter
         if len(places) and rng.random() < self.target_share:
             pixel = places[rng.integers(len(places))]
             corner = [

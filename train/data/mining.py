@@ -13,9 +13,15 @@ from pitviper.kernels import extract_targets
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.validate import predict_standardised
 
+_AWAY_PX = 5.0
+
 
 def mine_clutter(
-    frames: Sequence[StoredFrame], networks: Sequence[DetectorNetwork], *, threshold: float
+    frames: Sequence[StoredFrame],
+    networks: Sequence[DetectorNetwork],
+    *,
+    threshold: float,
+    beside: bool = False,
 ) -> list[StoredFrame]:
     """The frames, those without targets with the ``clutter`` that the networks take for targets.
 
@@ -25,11 +31,13 @@ def mine_clutter(
         frames: Training frames; validation frames are not to be shown here.
         networks: In evaluation mode.
         threshold: Probability from which a pixel counts, in (0, 1): far below 0.5, so that doubts count as well.
+        beside: Whether frames with targets get clutter too, where it lies away from them.
     """
     seen: dict[int, StoredFrame] = {}
     for frame in frames:
         if id(frame) not in seen:
-            seen[id(frame)] = frame if len(frame.targets) else _with_clutter(frame, networks, threshold)
+            known = len(frame.targets) and not beside
+            seen[id(frame)] = frame if known else _with_clutter(frame, networks, threshold)
     return [seen[id(frame)] for frame in frames]
 
 
@@ -38,4 +46,8 @@ def _with_clutter(frame: StoredFrame, networks: Sequence[DetectorNetwork], thres
         extract_targets(predict_standardised(network, frame.image), threshold=threshold).xy[:, ::-1]
         for network in networks
     ]
-    return replace(frame, clutter=np.floor(np.concatenate(centres)).astype(np.int32))
+    clutter = np.floor(np.concatenate(centres)).astype(np.int32)
+    if len(frame.targets) and len(clutter):
+        nearest = np.hypot(*(clutter[:, None] - frame.targets[None]).transpose(2, 0, 1)).min(axis=1)
+        clutter = clutter[nearest > _AWAY_PX]
+    return replace(frame, clutter=clutter)

@@ -34,7 +34,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.command = [sys.executable, "-c", _PROGRAM, *words, "--port", str(self.port)]
+        self.command = [sys.executable, "-I", "-c", _PROGRAM, *words, "--port", str(self.port)]
         self.process: subprocess.Popen[str] | None = None
         self.said = self.written = ""
 
@@ -133,3 +133,18 @@ def until() -> Callable[[Any, str], None]:
             page.wait_for_timeout(50)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def at() -> Callable[[Any, int, int], tuple[float, float]]:
+    """Where on the screen the middle of a pixel (row, column) of the frame is, on the page for labels."""
+
+    def place(page: Any, row: int, column: int) -> tuple[float, float]:
+        box = page.locator("#frame").bounding_box()
+        assert box is not None
+        told = page.evaluate("({...document.getElementById('frame').dataset})")
+        scale = float(told["scale"])
+        x = box["x"] + float(told["left"]) + (column + 0.5) * scale
+        return x, box["y"] + float(told["top"]) + (row + 0.5) * scale
+
+    return place

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 Until = Callable[[Any, str], None]
+At = Callable[[Any, int, int], tuple[float, float]]
 SHAPE = (128, 160)
 TARGETS = ((30, 40), (90, 121))
 WORST_PIXEL = """async () => {
@@ -73,16 +74,6 @@ def page(watched: Callable[..., Page], server: Any, place: Path, until: Until) -
     return made
 
 
-def at(page: Page, row: int, column: int) -> tuple[float, float]:
-    """Where on the screen the middle of a pixel is."""
-    box = page.locator("#frame").bounding_box()
-    assert box is not None
-    told = page.evaluate("({...document.getElementById('frame').dataset})")
-    scale = float(told["scale"])
-    x = box["x"] + float(told["left"]) + (column + 0.5) * scale
-    return x, box["y"] + float(told["top"]) + (row + 0.5) * scale
-
-
 def on_disk(place: Path) -> dict[str, list[list[int]]]:
     table = read_table(place / "points.csv", empty=True)
     return {name: points.tolist() for name, points in table.labels.items()}
@@ -96,7 +87,7 @@ def saved(page: Page, until: Until) -> None:
     says(page, until, "saved", "saved")
 
 
-def test_points_are_clicked_kept_and_taken_back(page: Page, place: Path, until: Until) -> None:
+def test_points_are_clicked_kept_and_taken_back(page: Page, place: Path, until: Until, at: At) -> None:
     page.mouse.click(*at(page, *TARGETS[0]))
     says(page, until, "label", "1 point")
     page.mouse.move(*at(page, *TARGETS[1]))
@@ -142,7 +133,7 @@ def test_points_are_clicked_kept_and_taken_back(page: Page, place: Path, until: 
     assert on_disk(place) == {}
 
 
-def test_a_drag_moves_a_point_or_the_picture(page: Page, place: Path, until: Until) -> None:
+def test_a_drag_moves_a_point_or_the_picture(page: Page, place: Path, until: Until, at: At) -> None:
     page.mouse.click(*at(page, 60, 60))
     says(page, until, "label", "1 point")
     page.mouse.move(*at(page, 60, 60))
@@ -174,7 +165,9 @@ def test_pixels_are_shown_as_they_are(page: Page, until: Until) -> None:
     assert found["target"] == 255
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(page: Page, server: Any, place: Path, until: Until) -> None:
+def test_a_full_disk_is_told_and_nothing_is_lost(
+    page: Page, server: Any, place: Path, until: Until, at: At
+) -> None:
     limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     page.mouse.click(*at(page, 10, 10))
     says(page, until, "label", "1 point")
@@ -212,7 +205,7 @@ def test_nothing_is_cut_off_at_any_width(page: Page) -> None:
 
 
 def test_one_finger_puts_points_and_two_zoom(
-    watched: Callable[..., Page], server: Any, place: Path, until: Until
+    watched: Callable[..., Page], server: Any, place: Path, until: Until, at: At
 ) -> None:
     phone = watched(
         server.url + "#3",
@@ -239,7 +232,7 @@ def test_one_finger_puts_points_and_two_zoom(
 
 
 def test_what_a_stopped_server_did_not_take_is_not_shown(
-    page: Page, server: Any, place: Path, until: Until
+    page: Page, server: Any, place: Path, until: Until, at: At
 ) -> None:
     page.mouse.click(*at(page, 10, 10))
     says(page, until, "label", "1 point")
