@@ -16,8 +16,8 @@ _PARTS = ("iou", "niou", "pd", "fa_per_mpix")
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Means beside full supervision, then what leaving a part out changes, then what a run costs."""
-    parts = [_means(result), _parts(result["parts"]), _cost(result["runs"])]
+    """Means beside full supervision, what leaving a part out changes, targets by class, and what a run costs."""
+    parts = [_means(result), _parts(result["parts"]), _classes(result["runs"]), _cost(result["runs"])]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -48,6 +48,35 @@ def _parts(summary: Sequence[dict[str, Any]]) -> str:
     return (
         f"Difference to the student of `semantic_priors`, seed by seed, with its {LEVEL:.0%} t interval:\n\n"
         + lines(head, rows)
+    )
+
+
+def _classes(runs: Sequence[dict[str, Any]]) -> str:
+    """Pd and mean IoU of found targets by class, over both sets and all seeds together."""
+    counts: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for run in runs:
+        group = counts.setdefault((run["model"], run["condition"], run["branch"]), {})
+        for values in run["sets"].values():
+            for name, found in values.get("classes", {}).items():
+                total = group.setdefault(name, [0, 0, 0.0])
+                total[0] += found["targets"]
+                total[1] += found["found"]
+                total[2] += found["found"] * (found["iou"] or 0.0)
+    if not any(counts.values()):
+        return ""
+    names = list(next(iter(counts.values())))
+    rows = []
+    for key, group in counts.items():
+        row = {"model": key[0], "condition": key[1], "branch": key[2], "set": "", "seeds": []}
+        cells = [
+            f"{100 * n / max(all_, 1):.0f} / {100 * iou / max(n, 1):.0f}" for all_, n, iou in group.values()
+        ]
+        rows.append([*_named(row)[:3], *cells])
+    targets = [int(values[0]) for values in next(iter(counts.values())).values()]
+    head = [f"{name} ({n} targets)" for name, n in zip(names, targets, strict=True)]
+    return (
+        "Pd / mean IoU of the found targets by [class](metrics.md), in percent, all sets and seeds together (each "
+        "target counts once a seed):\n\n" + lines(["model", "recipe", "branch", *head], rows)
     )
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import budget_table
 import engines
 import fdep_table
+import first_masks
 import frontier_table
+import points_table
 import static_table
 import tracking_table
 import validation
@@ -132,6 +134,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "engines_latency": ("engines_latency", engines.latency_table),
     "fdep": ("fdep", fdep_table.tables),
     "fdep_use": ("fdep_use", fdep_table.use),
+    "first_masks": ("first_masks", first_masks.table),
+    "points": ("points", points_table.markdown),
     "static_triton": ("static_report", static_table.triton),
     "static_cuda": ("static_report", static_table.cuda),
     "static_frames": ("static_report", static_table.frames),
@@ -141,7 +145,14 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
 }
 """By the name in the pages: stem of the result file, and what makes the table of it."""
 
-PAGES = ("README.md", "docs/results.md", "docs/tracking.md", "docs/engines.md", "docs/kernels.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/tracking.md",
+    "docs/engines.md",
+    "docs/kernels.md",
+    "docs/points.md",
+)
 
 
 def filled(page: str) -> str:

@@ -100,16 +100,17 @@ def finished(
 
 
 def judge(network: DetectorNetwork, val_sets: Iterable[Dataset]) -> dict[str, Any]:
-    """Metrics at threshold 0.5 by set, with what HSE integrates: each curve at its thresholds, 4 digits."""
+    """Metrics at threshold 0.5 by set, the curves that HSE integrates (at its thresholds, 4 digits), and by class."""
     judged = {}
     for dataset in val_sets:
-        metrics = evaluate(predictor(network), dataset.samples, draws=0, max_events=0).metrics
-        plain = metrics.to_dict(curves=True)
+        found = evaluate(predictor(network), dataset.samples, draws=0, max_events=0)
+        plain = found.metrics.to_dict(curves=True)
         sweep, steps = plain["sweep"], [SWEEP_THRESHOLDS.index(t) for t in HSE_THRESHOLDS]
         curves = {
             key: None if sweep[key] is None else [round(sweep[key][i], 4) for i in steps] for key in _CURVES
         }
-        judged[dataset.name] = {**{key: plain[key] for key in METRICS}, "curves": curves}
+        classes = {name: result.to_dict() for name, result in found.classes.items()}
+        judged[dataset.name] = {**{key: plain[key] for key in METRICS}, "curves": curves, "classes": classes}
     return judged
 
 

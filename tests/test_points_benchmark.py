@@ -86,7 +86,16 @@ def test_late_deviation_is_that_of_the_last_fifth(script: ModuleType) -> None:
 
 
 def test_from_runs_to_a_table(script: ModuleType, data: Path, tmp_path: Path) -> None:
-    words = ["--work", str(tmp_path / "work"), "--results", str(tmp_path), "--data", str(data), "--epochs", "2"]
+    words = [
+        "--work",
+        str(tmp_path / "work"),
+        "--results",
+        str(tmp_path),
+        "--data",
+        str(data),
+        "--epochs",
+        "2",
+    ]
     words += ["--crop", "64", "--batch", "2", "--seeds", "0", "1", "--conditions", "supervised", "pal"]
     assert script.main(words) == 0
     result: dict[str, Any] = json.loads((tmp_path / "points.json").read_text())
@@ -101,4 +110,5 @@ def test_from_runs_to_a_table(script: ModuleType, data: Path, tmp_path: Path) ->
     table = script.markdown(result)
     assert "| pit-n | pal | student | dots | 2 |" in table
     assert "of supervised IoU" in table
+    assert "salient (4 targets)" in table, "two frames and two seeds"
     assert script.main(words) == 0, "finished runs are kept"
