@@ -12,7 +12,14 @@ from pitviper.kernels.extract_targets import Targets, extract_targets
 from pitviper.kernels.native import NativeUnavailable
 from pitviper.kernels.registry import Backend, available_backends
 from pitviper.kernels.residual_block import residual_block
-from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure, RuntimeResult, capi_prefix
+from pitviper.kernels.runtime import (
+    FusedRuntime,
+    LaunchTime,
+    LaunchTimes,
+    RuntimeFailure,
+    RuntimeResult,
+    capi_prefix,
+)
 from pitviper.kernels.samf_fuse import samf_join, samf_split
 from pitviper.kernels.standardise import NORMALISATION, standardise
 
@@ -23,6 +30,8 @@ __all__ = [
     "Convolution",
     "FusedRuntime",
     "Head",
+    "LaunchTime",
+    "LaunchTimes",
     "Merge",
     "NativeUnavailable",
     "RuntimeFailure",

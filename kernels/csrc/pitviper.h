@@ -127,7 +127,7 @@ typedef struct pv_info {
   char device[96];
   int stride;   /* frames are padded to multiples of it, inside */
   int half;     /* 1 where maps are fp16 */
-  int launches; /* kernels of one frame */
+  int launches; /* of the network, for one frame */
   double threshold;
   uint64_t allocations; /* blocks that this detector has asked for since pv_open, on host and device */
   uint64_t bytes;       /* of the blocks that it holds */
