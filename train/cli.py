@@ -121,6 +121,20 @@ def _add_point_recipes(commands: argparse._SubParsersAction[_WholeOptions]) -> N
             _add_foundation(parser, "keep its features of whole frames there, for the updates of the labels")
         _add_no_package(parser)
         parser.set_defaults(run=_points)
+    tune = commands.add_parser(
+        "tune", help="a search of the settings by which semantic_priors weighs clusters, in short runs"
+    )
+    _add_recipe(tune, SemanticPriorsConfig)
+    _add_foundation(tune, "keep its features of whole frames there, for all runs")
+    tune.add_argument("--runs", type=int, default=12, metavar="N", help="all runs together (default 12)")
+    tune.add_argument(
+        "--repeats",
+        type=int,
+        default=3,
+        metavar="N",
+        help="seeds of the defaults and of the choice (default 3)",
+    )
+    tune.set_defaults(run=_tune)
 
 
 def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
@@ -260,6 +274,21 @@ def _points(options: argparse.Namespace) -> int:
     hardware = _hardware(options)
     train_points(config, options.out, hardware=hardware, resume=options.resume, **_foundation(options))
     return _end(options)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from pitviper.train.few_frames import suit_few_frames
+    from pitviper.train.search import Budget, search_reweighting
+
+    given = _given(options)
+    config = suit_few_frames(SemanticPriorsConfig.from_dict(given), given)
+    assert isinstance(config, SemanticPriorsConfig)
+    budget, hardware = Budget(options.runs, options.repeats), _hardware(options)
+    found = search_reweighting(
+        config, options.out, budget=budget, hardware=hardware, resume=options.resume, **_foundation(options)
+    )
+    print(found)
+    return 0
 
 
 def _end(options: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.train.extras import library
+
 Table = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -198,12 +200,8 @@ def sklearn(part: str) -> Any:
     Raises:
         ImportError: It cannot be imported; the message names the extra.
     """
-    import importlib
-
-    try:
-        return importlib.import_module(f"sklearn.{part}")
-    except ImportError as error:
-        raise ImportError(
-            f"clusters of images need scikit-learn ({error}); pip install 'pitviper[train]', or train with "
-            "--bilevel none"
-        ) from error
+    return library(
+        f"sklearn.{part}",
+        need="clusters of images need scikit-learn",
+        otherwise="train with --bilevel none",
+    )

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
+from pitviper.train.extras import library
+
 Gray = NDArray[np.float64]
 Numbers = dict[str, float]
 
@@ -26,15 +28,11 @@ def skimage(part: str) -> Any:
     Raises:
         ImportError: It cannot be imported; the message names the extra.
     """
-    import importlib
-
-    try:
-        return importlib.import_module(f"skimage.{part}")
-    except ImportError as error:
-        raise ImportError(
-            f"descriptors of images need scikit-image ({error}); pip install 'pitviper[train]', or train with "
-            "--bilevel none and no clusters"
-        ) from error
+    return library(
+        f"skimage.{part}",
+        need="descriptors of images need scikit-image",
+        otherwise="train with --bilevel none and no clusters",
+    )
 
 
 def auto_canny(gray: Gray) -> NDArray[np.bool_]:
