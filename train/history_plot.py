@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pitviper.core.report import MissingMatplotlib
-from pitviper.core.report.plots import COLOURS
+from pitviper.core.report.plots import COLOURS, require_matplotlib
 from pitviper.train.config import FDEPConfig, TrainingConfig
 from pitviper.train.epoch import learning_rate
 from pitviper.train.point_config import SemanticPriorsConfig, SPReferenceConfig
@@ -40,15 +39,8 @@ def plot_history(
     Raises:
         MissingMatplotlib: matplotlib is not installed; the message names the extra.
     """
-    try:
-        # Without pyplot no window system, backend or global state is touched.
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise MissingMatplotlib(
-            'a training report needs matplotlib: pip install "pitviper[train]"'
-        ) from error
-    figure = Figure(figsize=(12, 7.4), layout="constrained", facecolor="white")
+    matplotlib = require_matplotlib("a training report needs", extra="train")
+    figure = matplotlib.figure.Figure(figsize=(12, 7.4), layout="constrained", facecolor="white")
     loss, score, rate, false = figure.subplots(2, 2, sharex=True).reshape(-1)
     _losses(loss, history)
     _learning_rate(rate, config)
@@ -58,7 +50,7 @@ def plot_history(
         panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8.5, frameon=False, loc="upper right" if panel is loss else "best")
     for panel in (rate, false):

@@ -88,7 +88,7 @@ class _Runs:
         """Train, and return the score of the last epoch on the val splits.
 
         Raises:
-            FloatingPointError: A loss or a weight is not finite; it is an outcome too.
+            FloatingPointError: A loss or a weight is not finite.
         """
         folder = self.folder / "runs" / name
         config = replace(self.config, seed=seed, **settings)
@@ -101,7 +101,7 @@ class _Runs:
             try:
                 self.train(config, folder, resume="auto", **self.options)
             except FloatingPointError:
-                self.outcomes.append(Outcome(name, seed, settings, None))
+                (folder / CHECKPOINT).unlink(missing_ok=True)
                 raise
         # Labels and moments of a run are many times its weights, and it will not go on.
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -204,14 +204,17 @@ def _search(optuna: Any, runs: _Runs, budget: Budget, *, frames: int) -> Setting
     known: dict[str, float] = {}
     for index in range(budget.trials):
         trial = _trial(optuna, study, index, budget=budget, seed=seed, frames=frames)
-        key = json.dumps(trial.params, sort_keys=True)
-        try:
-            if key not in known:
-                known[key] = runs.score(f"trial-{index}", trial.params, seed=seed)
-            value, state = known[key], states.COMPLETE
-        except FloatingPointError as error:
-            print(f"search: trial {index} failed: {error}", file=sys.stderr, flush=True)
-            value, state = None, states.FAIL
+        key, name = json.dumps(trial.params, sort_keys=True), f"trial-{index}"
+        value, state = None, states.FAIL
+        if trial.state != states.FAIL:
+            try:
+                if key not in known:
+                    known[key] = runs.score(name, trial.params, seed=seed)
+                value, state = known[key], states.COMPLETE
+            except FloatingPointError as error:
+                print(f"search: {name} failed: {error}", file=sys.stderr, flush=True)
+        if value is None:
+            runs.outcomes.append(Outcome(name, seed, trial.params, None))
         if trial.state == states.RUNNING:
             study.tell(trial.number, value, state=state)
     done = study.get_trials(states=[states.COMPLETE])

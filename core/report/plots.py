@@ -25,6 +25,29 @@ class MissingMatplotlib(ImportError):
     """Curves were asked for and matplotlib is not installed."""
 
 
+def require_matplotlib(need: str, *, extra: str) -> Any:
+    """The package ``matplotlib`` with its figures, layout engines and tickers.
+
+    Without pyplot no window system, backend or global state is touched.
+
+    Args:
+        need: What needs it, for the message.
+        extra: Extra of this package that installs it.
+
+    Raises:
+        MissingMatplotlib: It is not installed.
+    """
+    try:
+        import matplotlib.figure
+        import matplotlib.layout_engine
+        import matplotlib.ticker
+    except ImportError as error:
+        raise MissingMatplotlib(
+            f'{need} matplotlib, which is not installed: pip install "pitviper[{extra}]"'
+        ) from error
+    return matplotlib
+
+
 def plot_curves(evaluations: Mapping[str, Evaluation], *, dpi: int = 110) -> bytes:
     """Draw the curves of up to six sets into one PNG.
 
@@ -43,16 +66,9 @@ def plot_curves(evaluations: Mapping[str, Evaluation], *, dpi: int = 110) -> byt
         raise ValueError(
             f"{', '.join(without)}: evaluated without curves; pass DetectionMetrics(curves=True)"
         )
-    try:
-        # Without pyplot no window system, backend or global state is touched.
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise MissingMatplotlib(
-            'curves need matplotlib, which is not installed: pip install "pitviper[viz]"'
-        ) from error
-    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
-    figure = Figure(figsize=(12, 8.8), layout=layout, facecolor="white")
+    matplotlib = require_matplotlib("curves need", extra="viz")
+    layout = matplotlib.layout_engine.ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
+    figure = matplotlib.figure.Figure(figsize=(12, 8.8), layout=layout, facecolor="white")
     axes: NDArray[Any] = np.asarray(figure.subplots(2, 2)).reshape(-1)
     for (name, evaluation), colour in zip(evaluations.items(), COLOURS, strict=False):
         for panel, draw in zip(

@@ -144,7 +144,12 @@ def test_a_trial_that_cannot_be_trained_is_told(config: SemanticPriorsConfig, tm
     failed = [each for each in read(tmp_path)["runs"] if each["score"] is None]
     assert failed
     assert all(each["settings"]["bilevel"] == "gn" for each in failed)
-    assert "| not finite |" in report.read_text()
+    text = report.read_text()
+    assert "| not finite |" in text
+    again = Trainings(unstable)
+    assert search_reweighting(config, tmp_path, budget=Budget(12, 2), train=again, resume=True) == report
+    assert again.made == [], "neither what has ended nor what has failed is tried again"
+    assert report.read_text() == text
 
 
 def test_refusals(config: SemanticPriorsConfig, tmp_path: Path, spotted: Path) -> None:

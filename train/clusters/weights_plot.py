@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from pitviper.core.report import MissingMatplotlib
-from pitviper.core.report.plots import COLOURS
+from pitviper.core.report.plots import COLOURS, require_matplotlib
 
 _NAMED = 6
 
@@ -26,17 +25,11 @@ def plot_weights(history: Sequence[dict[str, Any]], sizes: Sequence[int], *, dpi
     Raises:
         MissingMatplotlib: matplotlib is not installed; the message names the extra.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise MissingMatplotlib(
-            'a training report needs matplotlib: pip install "pitviper[train]"'
-        ) from error
+    matplotlib = require_matplotlib("a training report needs", extra="train")
     epochs = [record["epoch"] for record in history]
     weights = [record["companion"]["weights"] for record in history]
     order = sorted(range(len(sizes)), key=lambda cluster: -abs(weights[-1][cluster] - 1.0))
-    figure = Figure(figsize=(12, 4), layout="constrained", facecolor="white")
+    figure = matplotlib.figure.Figure(figsize=(12, 4), layout="constrained", facecolor="white")
     panel = figure.subplots()
     for cluster in order[_NAMED:]:
         panel.plot(epochs, [w[cluster] for w in weights], color="#c8ccd1", linewidth=0.8)
@@ -48,7 +41,7 @@ def plot_weights(history: Sequence[dict[str, Any]], sizes: Sequence[int], *, dpi
     panel.set(title="Weights of the clusters, each against all others", xlabel="epoch", ylabel="weight")
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     panel.legend(fontsize=8.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=dpi)
