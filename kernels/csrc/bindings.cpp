@@ -5,11 +5,11 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "conv_bindings.h"
+#include "cuda_archs.h"
 #include "cuda_support.h"
 #include "extract_targets_host.h"
 #include "frame_bindings.h"
@@ -62,22 +62,6 @@ py::tuple extract_targets(std::uintptr_t address, const Shape& shape, std::ptrdi
                         rows_of(table.area, 1), rows_of(table.peak, 1), rows_of(table.mean, 1), rows_of(table.snr, 1));
 }
 
-// What was compiled: "sm_87" for machine code, "compute_90" for PTX. Empty in a build without nvcc.
-std::vector<std::string> cuda_archs() {
-  std::vector<std::string> names;
-#ifdef PITVIPER_CUDA_ARCHITECTURES
-  std::istringstream words(PITVIPER_CUDA_ARCHITECTURES);
-  for (std::string word; words >> word;) {
-    const std::size_t dash = word.find('-');
-    const std::string number = word.substr(0, dash);
-    const std::string kind = dash == std::string::npos ? "" : word.substr(dash + 1);
-    if (kind != "virtual") names.push_back("sm_" + number);
-    if (kind != "real") names.push_back("compute_" + number);
-  }
-#endif
-  return names;
-}
-
 std::string cuda_missing_reason() {
 #ifdef PITVIPER_CUDA_ARCHITECTURES
   return pitviper::cuda_support::missing_reason();
@@ -90,7 +74,7 @@ std::string cuda_missing_reason() {
 
 PYBIND11_MODULE(_native, m) {
   m.attr("__version__") = PITVIPER_VERSION;
-  m.def("cuda_archs", &cuda_archs);
+  m.def("cuda_archs", &pitviper::cuda_archs);
   m.def("cuda_missing_reason", &cuda_missing_reason);
   pitviper::bind_convolutions(m);
   pitviper::bind_runtime(m);

@@ -6,13 +6,10 @@
 #include <new>
 
 #include "conv_weights.h"
+#include "cuda_archs.h"
 #include "cuda_support.h"
 #include "device.h"
 #include "error.h"
-
-#ifndef PITVIPER_CUDA_ARCHITECTURES
-#define PITVIPER_CUDA_ARCHITECTURES "unknown"
-#endif
 
 namespace pitviper {
 namespace {
@@ -318,8 +315,11 @@ std::unique_ptr<Device> open_cuda(int index, int half) {
   if (cudaGetDeviceCount(&count) == cudaSuccess && count > 0 && index >= count)
     throw Error(PV_DEVICE, asked + "there are " + std::to_string(count));
   const std::string reason = cuda_support::missing_reason(index);
-  if (!reason.empty())
-    throw Error(PV_DEVICE, asked + reason + "; this library holds code for " PITVIPER_CUDA_ARCHITECTURES);
+  if (!reason.empty()) {
+    std::string inside;
+    for (const std::string& name : cuda_archs()) inside += (inside.empty() ? "" : ", ") + name;
+    throw Error(PV_DEVICE, asked + reason + " (the library holds code for " + inside + ")");
+  }
   return std::make_unique<CudaDevice>(index, half == 0 ? Dtype::kFloat32 : Dtype::kFloat16);
 }
 

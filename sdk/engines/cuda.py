@@ -31,7 +31,7 @@ _ELSEWHERE: Final = "; device='cpu' and device='host' run the same plan without 
 
 def status() -> EngineStatus:
     """Whether this engine can run on a CUDA device here; ``cpu`` and ``host`` are there in any case."""
-    reason = runtime_missing() or native.load().cuda_missing_reason()
+    reason = runtime_missing() or native.cuda_missing_reason()
     if reason:
         return EngineStatus(NAME, False, f"no CUDA device can be used: {reason}{_ELSEWHERE}", _version())
     return EngineStatus(NAME, True, "runs on a CUDA device", _version())

@@ -71,7 +71,7 @@ def test_times_are_those_of_the_events_around_each_operation(cases: dict[str, tu
         (
             "no code",
             DEVICE,
-            "no code for Fake 0 (sm_72); this library holds code for 87-real 90-real 90-virtual",
+            "no code for Fake 0 (sm_72) (the library holds code for sm_87, sm_90, compute_90)",
         ),
         ("no driver", DEVICE, "CUDA driver version is insufficient"),
         ("other device", DEVICE, "the frame lies on cuda:1, this detector runs on cuda:0"),

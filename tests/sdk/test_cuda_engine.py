@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from pitviper import sdk
 from pitviper.core.plan import build_plan
 from pitviper.core.synthetic import random_scene_frame
 from pitviper.kernels import native
-from pitviper.kernels.runtime import FusedRuntime
+from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure
+from pitviper.sdk.engines import cuda
 
 NO_GPU = native.load().cuda_missing_reason()
 
@@ -68,9 +70,56 @@ def test_without_a_gpu_the_reason_is_told() -> None:
     status = next(status for status in sdk.engines() if status.name == "cuda")
     assert not status.usable
     assert "device='cpu'" in status.reason
+    assert all(name in status.reason for name in native.load().cuda_archs()), "what the module holds code for"
     for device in ("auto", "cuda", "cuda:0"):
         with pytest.raises(sdk.EngineUnavailable, match=r"cuda:0 cannot be had: .+; .*device='cpu'"):
             sdk.Detector("pit-n", engine="cuda", device=device)
+
+
+class Failing:
+    """A runtime that fails as on a GPU: when it is opened, or at the first frame of a shape."""
+
+    def __init__(
+        self, plan: bytes, *, device: str, half: bool | None, opening: tuple[str, str] | None
+    ) -> None:
+        if opening:
+            raise RuntimeFailure(*opening)
+        self._runtime = FusedRuntime(plan, device="cpu")
+        self.info, self.close = self._runtime.info, self._runtime.close
+
+    def network(self, frames: Any, *, log_odds: bool) -> Any:
+        if frames.shape[3] > 64:
+            raise RuntimeFailure("PV_MEMORY", "no memory of the GPU can be had: out of memory")
+        return self._runtime.network(frames, log_odds=log_odds)
+
+
+@pytest.mark.parametrize(
+    ("opening", "error", "words"),
+    [
+        (
+            ("PV_DEVICE", "no code for Orin (sm_72) (the library holds code for sm_87, sm_90)"),
+            sdk.EngineUnavailable,
+            r"no code for Orin \(sm_72\) .*sm_87, sm_90.*device='cpu'",
+        ),
+        (("PV_MEMORY", "no memory of the GPU can be had: out of memory"), sdk.EngineError, "out of memory"),
+    ],
+)
+def test_a_gpu_that_cannot_take_the_network_is_told(
+    monkeypatch: pytest.MonkeyPatch, opening: tuple[str, str], error: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(cuda, "FusedRuntime", partial(Failing, opening=opening))
+    with pytest.raises(error, match=words):
+        sdk.Detector("pit-n", engine="cuda")
+
+
+def test_memory_that_runs_out_ends_a_frame_and_not_the_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "FusedRuntime", partial(Failing, opening=None))
+    small, large = (random_scene_frame(seed=1, size=size)[0] for size in (64, 128))
+    with sdk.Detector("pit-n", engine="cuda", device="cpu", warmup=False) as detector:
+        before = detector.detect(small)
+        with pytest.raises(sdk.EngineError, match=r"frames \[1, 1, 128, 128\]: .*out of memory"):
+            detector.detect(large)
+        np.testing.assert_array_equal(detector.detect(small).score_map, before.score_map)
 
 
 @pytest.mark.parametrize(
