@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ PACKAGE = "package"
 _GUARDS = 48
 _GUARD_SEED = 1000
 _LABELS_SHOWN = 12
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ def adapt(
         FileExistsError: ``out`` holds an adaptation, or one that was begun and ``resume`` is False.
         OSError: ``out`` cannot be written; what is in ``out/work`` is kept.
     """
+    try:
+        return _adapt(settings, hardware or Hardware(devices="1", precision="32-true"), resume)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}; the package before and what was begun in {settings.out / WORK} are kept: make room, "
+            "then go on with --resume",
+            error.filename,
+        ) from error
+
+
+def _adapt(settings: AdaptSettings, hardware: Hardware, resume: bool) -> tuple[Verdict, Path]:
     _require_free(settings.out, resume)
     package = read_package(settings.package)
     network = load_model(package)
@@ -98,7 +114,6 @@ def adapt(
     _say("measuring what is known already")
     guard_before = validate(network, guards)
     config = _training(settings, package, labelled)
-    hardware = hardware or Hardware(devices="1", precision="32-true")
     run = train_supervised(
         config, settings.out / WORK / "run", hardware=hardware, resume="auto" if resume else False
     )
