@@ -31,7 +31,8 @@ def reference_gradient(
         rate: Learning rate of the lower level.
     """
     outer_y, inner_y = upper[:student], lower[:student]
-    scale = rate * dot(outer_y, inner_y) / (dot(inner_y, inner_y) + _NORM_EPS)
+    # A number and no tensor: alpha is not on the device of the student's weights.
+    scale = rate * float(dot(outer_y, inner_y)) / (float(dot(inner_y, inner_y)) + _NORM_EPS)
     return [d + scale * df for d, df in zip(upper, lower, strict=True)]
 
 
