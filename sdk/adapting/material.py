@@ -148,8 +148,8 @@ def _of_frames(labels: PointLabels, looked: Looked, spec: str, points: Path) -> 
     clicks = {numbers[name]: each for name, each in labels.items() if name in numbers}
     if not clicks:
         raise SourceError(
-            f"{points} labels {len(labels)} frames, {next(iter(labels))!r} first, and none of {redact(spec)} (its first "
-            f"is called {next(iter(numbers))!r}); name the source that was labelled"
+            f"{points} labels {len(labels)} frames, {next(iter(labels))!r} first, and none of {redact(spec)} (its "
+            f"first is called {next(iter(numbers))!r}); name the source that was labelled"
         )
     for frame, each in clicks.items():
         require_points(each, looked.shapes[frame], name=looked.names[frame])
