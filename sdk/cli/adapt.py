@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="adapt a model to your own stream, from a recording and clicks",
         description="Follow targets through a recorded stream, fine-tune the model on frames that you have clicked "
         "(pitviper label) and on frames with tracks that are believed, and judge it by clicks that were held out. "
-        "Leaves OUT/report.html, and OUT/package unless the new weights are worse: then exit code 6. "
+        "Leaves DIR/report.html, and DIR/package unless the new weights are no better: then exit code 6. "
         "Needs the extra train; no internet.",
     )
     parser.add_argument(
