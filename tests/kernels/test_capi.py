@@ -118,7 +118,9 @@ def test_every_wrong_call_is_a_code_with_a_sentence(programs: Path, plan: Path) 
         "type": ("FRAME", "PV_U16"),
         "small": ("FRAME", "32"), "large": ("FRAME", "1048576"), "stride": ("FRAME", "256 bytes"),
         "odd": ("FRAME", "multiple of 4"), "submit": ("OK", ""), "infinite": ("FRAME", "1 NaN or infinite"),
-        "again": ("OK", ""), "second": ("OK", ""), "third": ("BUSY", "two frames"), "first": ("OK", ""),
+        "timed": ("OK", ""), "times": ("ARGUMENT", "11 extract_targets"), "room": ("ARGUMENT", "room is for 10"),
+        "nowhere": ("ARGUMENT", "null"), "again": ("OK", ""), "second": ("OK", ""), "third": ("BUSY", "two frames"),
+        "first": ("OK", ""),
         "map": ("EMPTY", "another frame"), "threshold": ("ARGUMENT", "probability"), "close": ("OK", ""),
         "closed": ("CLOSED", "closed"), "used": ("CLOSED", "closed"),
     }  # fmt: skip

@@ -21,14 +21,32 @@ static void release(void* memory, void* context) {
 
 static void say(const char* what, pv_status status) { printf("%s|%d|%s\n", what, (int)status, pv_last_error()); }
 
-static pv_status submit(pv_detector detector, const void* data, pv_type type, int side, ptrdiff_t row_bytes) {
+static pv_frame frame_of(const void* data, pv_type type, int side, ptrdiff_t row_bytes) {
   pv_frame frame;
   memset(&frame, 0, sizeof(frame));
   frame.data = data;
   frame.type = type;
   frame.height = frame.width = side;
   frame.row_bytes = row_bytes;
+  return frame;
+}
+
+static pv_status submit(pv_detector detector, const void* data, pv_type type, int side, ptrdiff_t row_bytes) {
+  const pv_frame frame = frame_of(data, type, side, row_bytes);
   return pv_submit(detector, &frame);
+}
+
+/* The times of a frame, with room for all of them, for too few, and with nowhere to put their number. */
+static void profile(pv_detector detector, const float* pixels) {
+  const pv_frame frame = frame_of(pixels, PV_F32, 64, 0);
+  pv_launch launches[64];
+  pv_clock clock = PV_CUDA_EVENTS;
+  int count = 0, i, taken = 0;
+  say("timed", pv_profile(detector, &frame, launches, 64, &count, &clock));
+  for (i = 0; i < count; ++i) taken += launches[i].ms > 0.0;
+  printf("times|%d|%d %s\n", clock == PV_WALL_CLOCK && taken == count, count, launches[count - 1].operation);
+  say("room", pv_profile(detector, &frame, launches, count - 1, &count, &clock));
+  say("nowhere", pv_profile(detector, &frame, launches, 64, NULL, &clock));
 }
 
 static void out_of_memory(const char* plan) {
@@ -91,6 +109,7 @@ int main(int count, char** words) {
   say("submit", submit(detector, pixels, PV_F32, 64, 0));
   say("infinite", pv_poll(detector, 1, NULL, 0, &result));
   pixels[5] = 0.0f;
+  profile(detector, pixels);
   say("again", submit(detector, pixels, PV_F32, 64, 0));
   say("second", submit(detector, pixels, PV_F32, 32, 0));
   say("third", submit(detector, pixels, PV_F32, 64, 0));

@@ -16,7 +16,7 @@ namespace {
 
 using fake::control;
 
-constexpr int kSide = 64;
+constexpr int kSide = 40;
 constexpr int kMost = 64;
 const char* plan;
 
@@ -115,9 +115,9 @@ void places(pv_detector detector, pv_detector host) {
   say("gpu", same(run(detector, frame_of(there, PV_GPU, stream)), expected), "");
   std::vector<std::uint16_t> upside(pixels.size());
   for (int row = 0; row < kSide; ++row)
-    std::memcpy(&upside[static_cast<std::size_t>(row * kSide)], &pixels[static_cast<std::size_t>((63 - row) * kSide)],
-                kSide * sizeof(upside[0]));
-  pv_frame flipped = frame_of(&upside[63 * kSide]);
+    std::memcpy(&upside[static_cast<std::size_t>(row * kSide)],
+                &pixels[static_cast<std::size_t>((kSide - 1 - row) * kSide)], kSide * sizeof(upside[0]));
+  pv_frame flipped = frame_of(&upside[(kSide - 1) * kSide]);
   flipped.row_bytes = -static_cast<std::ptrdiff_t>(kSide * sizeof(upside[0]));
   say("upside down", same(run(detector, flipped), expected), "");
   std::vector<float> floats(pixels.begin(), pixels.end());
@@ -125,9 +125,9 @@ void places(pv_detector detector, pv_detector host) {
   real.type = PV_F32;
   say("float", same(run(detector, real), run(host, real)), "");
   pv_frame part = frame_of(pixels.data());
-  part.height = 40;
+  part.height = 33;
   part.row_bytes = kSide * sizeof(pixels[0]);
-  part.width = 56;
+  part.width = 36;
   say("part", same(run(detector, part), run(host, part)), "");
   cudaFree(there);
   cudaFreeHost(pinned);
