@@ -183,6 +183,7 @@ class SPReferenceConfig(SemanticPriorsConfig):
     hypergradients: ClassVar[tuple[str, ...]] = ("reference", "none")
 
     outline: str = "edges"
+    protect: str = "initial"
     largest_threshold: float = 0.0
     keep: float = 1.0
     iou_weight: float = 0.0
