@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         subprocess.Popen(
             [
                 sys.executable,
-                "-P",
+                "-I",
                 "-W",
                 "ignore",
                 "-m",
@@ -96,7 +96,7 @@ def test_matrix_products_run_on_tensor_cores_and_loads_are_wide(tmp_path: Path) 
         "print(assembly(chosen[0], 87))"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", script],
+        [sys.executable, "-I", "-W", "ignore", "-c", script],
         cwd=tmp_path,
         env=compiling(tmp_path),
         capture_output=True,
@@ -146,7 +146,7 @@ def test_a_kernel_that_spills_is_found(tmp_path: Path) -> None:
     script = tmp_path / "spilling.py"
     script.write_text(SPILLING)
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", str(script), str(tmp_path)],
+        [sys.executable, "-I", "-W", "ignore", str(script), str(tmp_path)],
         cwd=tmp_path,
         env=compiling(tmp_path),
         capture_output=True,
@@ -160,7 +160,7 @@ def test_a_kernel_that_spills_is_found(tmp_path: Path) -> None:
 @needs_triton
 def test_interpreted_kernels_are_refused(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-m", "pitviper.kernels.aot", "--quick"],
+        [sys.executable, "-I", "-W", "ignore", "-m", "pitviper.kernels.aot", "--quick"],
         cwd=tmp_path,
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,

@@ -38,7 +38,7 @@ def test_help_loads_no_runtime() -> None:
         "import sys\nfrom pitviper.sdk.cli import build_parser\nbuild_parser()\n"
         "print([name for name in ('torch', 'onnxruntime', 'av', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -150,7 +150,7 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
     program = "import sys; from pitviper.sdk.cli import main; sys.exit(main(sys.argv[1:]))"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", program, "models"],
+            [sys.executable, "-I", "-c", program, "models"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

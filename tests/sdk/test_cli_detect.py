@@ -218,7 +218,7 @@ def test_a_signal_leaves_valid_outputs(tmp_path: Path, number: int, code: int) -
     argv = ["detect", "synthetic://?width=64&height=48&frames=none", str(tmp_path / "out.mp4")]
     argv += ["--json", str(out), "--coco", str(tmp_path / "coco"), "--stats", str(tmp_path / "stats"), *FAST]
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *argv], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-I", "-c", PROGRAM, *argv], stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             deadline = time.monotonic() + 300
@@ -248,7 +248,7 @@ def test_a_signal_leaves_valid_outputs(tmp_path: Path, number: int, code: int) -
 def test_a_reader_that_leaves_is_no_traceback() -> None:
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "detect", SCENE.replace("frames=4", "frames=none"), *FAST],
+        [sys.executable, "-I", "-c", PROGRAM, "detect", SCENE.replace("frames=4", "frames=none"), *FAST],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

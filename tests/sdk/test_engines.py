@@ -40,7 +40,7 @@ def test_looking_does_not_import() -> None:
         "import sys, json; from pitviper import sdk; sdk.engines(); "
         "print(json.dumps([name for name in ('torch', 'onnxruntime', 'openvino') if name in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
 

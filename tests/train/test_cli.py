@@ -24,7 +24,9 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 def test_help_lists_every_plain_setting() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pitviper.train.cli", "supervised", "--help"], capture_output=True, text=True
+        [sys.executable, "-I", "-m", "pitviper.train.cli", "supervised", "--help"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     for option in ("--data", "--crops-per-frame", "--lr", "--seed", "--resume", "--config", "--accelerator"):

@@ -171,7 +171,12 @@ def test_processes_started_by_fabric(tmp_path: Path, tiny: Path) -> None:
     command += ["--config", str(settings(tmp_path)), "--model", "pit-n", "--data", str(tiny), "--epochs", "1"]
     command += ["--accelerator", "cpu", "--devices", "2", "--precision", "32-true", "--threads", "1"]
     done = subprocess.run(
-        [*command, "--no-package"], capture_output=True, text=True, timeout=560, env=ONE_THREAD
+        [*command, "--no-package"],
+        capture_output=True,
+        text=True,
+        timeout=560,
+        env=ONE_THREAD,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run'}\n", "one process answers"

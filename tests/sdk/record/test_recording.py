@@ -109,7 +109,7 @@ def test_a_change_of_size_begins_a_new_file(tmp_path: Path, encoding: str) -> No
 def test_a_killed_recording_is_readable_up_to_its_last_frames(tmp_path: Path, encoding: str) -> None:
     folder = tmp_path / "r"
     with subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, str(folder), encoding], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-I", "-c", ENDLESS, str(folder), encoding], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         last = -1

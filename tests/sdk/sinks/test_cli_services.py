@@ -120,7 +120,7 @@ def test_wrong_options(
 
 def test_metrics_of_a_stream_that_runs(tmp_path: Path) -> None:
     endless = SCENE.replace("frames=6", "frames=none")
-    command = [sys.executable, "-c", PROGRAM, "detect", endless, "--json", str(tmp_path / "out")]
+    command = [sys.executable, "-I", "-c", PROGRAM, "detect", endless, "--json", str(tmp_path / "out")]
     process = subprocess.Popen(
         [*command, "--metrics", "0", *FAST],
         stderr=subprocess.PIPE,

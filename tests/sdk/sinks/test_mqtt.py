@@ -120,7 +120,10 @@ def test_availability_is_retained_and_a_vanished_program_is_offline(make_broker:
         "print(sink.stats.connected, flush=True)\nsys.stdin.read()\nos._exit(9)"
     )
     program = subprocess.Popen(
-        [sys.executable, "-c", code, broker.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-I", "-c", code, broker.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert program.stdout is not None
     assert program.stdout.readline() == "True\n"

@@ -180,7 +180,7 @@ for frame in open_source("synthetic://cloud?frames=200&width=64&height=48"):
 def test_killed_process_and_full_disk_leave_a_video_that_plays(tmp_path: Path, how: str, code: int) -> None:
     path = tmp_path / "out.mp4"
     done = subprocess.run(
-        [sys.executable, "-c", WRITER, str(path), how],
+        [sys.executable, "-I", "-c", WRITER, str(path), how],
         capture_output=True,
         text=True,
         timeout=120,

@@ -178,7 +178,7 @@ def test_import_starts_no_thread_and_loads_no_decoder() -> None:
         "import threading, sys, pitviper.sdk.sources, pitviper.sdk.sinks; "
         "assert threading.active_count() == 1; assert 'av' not in sys.modules and 'torch' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("spec", ["synthetic://sky", "missing.png", np.zeros((2, 64, 64), np.uint8)])

@@ -81,7 +81,7 @@ def test_a_slow_reader_gets_every_frame_or_counts_it(name: str) -> None:
 
 
 def test_no_torn_frame_from_a_writer_that_does_not_wait(name: str) -> None:
-    writer = subprocess.Popen([sys.executable, "-c", FLOOD, name], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen([sys.executable, "-I", "-c", FLOOD, name], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

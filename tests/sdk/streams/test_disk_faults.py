@@ -56,6 +56,7 @@ def test_a_disk_that_runs_full_ends_the_command_and_keeps_what_was_written(
     ]
     command += [
         sys.executable,
+        "-I",
         "-c",
         PROGRAM,
         "detect",

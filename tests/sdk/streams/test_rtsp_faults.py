@@ -142,7 +142,7 @@ def test_sigterm_ends_a_command_that_waits_for_a_camera(
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *argv, "--timeout", "4"],
+        [sys.executable, "-I", "-c", PROGRAM, *argv, "--timeout", "4"],
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
