@@ -41,7 +41,9 @@ def suit_few_frames(config: Config, given: Collection[str]) -> Config:
         "crops_per_frame": max(config.crops_per_frame, math.ceil(_CROPS / count)),
         "ema": min(config.ema, _EMA),
     }
-    changes = {name: value for name, value in wanted.items() if name not in given}
+    changes = {
+        name: value for name, value in wanted.items() if name not in given and value != getattr(config, name)
+    }
     if changes:
         told = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
         print(f"{count} frames with labels are few, so the run takes {told}", file=sys.stderr, flush=True)
