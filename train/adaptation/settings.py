@@ -10,7 +10,7 @@ from pathlib import Path
 from pitviper.train.config import SupervisedConfig
 
 LEAST_JUDGES = 5
-"""Held-out frames with points that are needed: with fewer, not even all of them getting better is beyond chance."""
+"""Held-out frames with points that are needed: of four, all get better by chance alone once in 16 times."""
 
 _SYNTHETIC = (32, 256)
 _MOST_REPEATS = 8
