@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from PIL import Image
 from pitviper.core.datasets import DatasetError
 from pitviper.train import cli, search
 from pitviper.train.point_config import SemanticPriorsConfig
+from pitviper.train.run import train_points
 from pitviper.train.search import CHOSEN, SEARCH, Budget, search_reweighting
 from pitviper.train.search_report import Outcome, Searched, write_markdown
 
@@ -190,8 +193,16 @@ def test_no_trial_at_all() -> None:
 def test_the_command_trains_for_real(
     spotted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four runs of one epoch; the forms are cut to one that weighs, so that its upper steps are taken."""
-    monkeypatch.setattr(search, "_FORMS", ("gn",))
+    """The first of its four runs; the others are copies of it."""
+    first: list[Path] = []
+
+    def once(config: SemanticPriorsConfig, folder: Path, **options: Any) -> Path:
+        if first:
+            return Path(shutil.copytree(first[0], folder))
+        first.append(train_points(config, folder, **options))
+        return folder
+
+    monkeypatch.setattr(search, "search_reweighting", partial(search_reweighting, train=once))
     settings = {"model": "pit-n", "crops": [[1.0, SIDE]], "batch": 4, "vfm": "tiny-random", "clusters": 2}
     (tmp_path / "s.json").write_text(json.dumps(settings))
     words = ["tune", "--data", str(spotted), "--config", str(tmp_path / "s.json"), "--epochs", "1"]
@@ -201,4 +212,5 @@ def test_the_command_trains_for_real(
     runs = read(tmp_path / "tuned")["runs"]
     assert [each["name"] for each in runs] == ["default-0", "default-1", "trial-0", "chosen-1"]
     assert all(0.0 <= each["score"] <= 1.0 for each in runs)
-    assert (tmp_path / "tuned/runs/chosen-1/last.safetensors").is_file()
+    assert (first[0] / "last.safetensors").is_file()
+    assert not (first[0] / "checkpoint.safetensors").exists()
