@@ -21,12 +21,12 @@ class PointConfig(DetectorConfig):
         points: "centroid" or "coarse", derived from the masks of the train split, which then serve for diagnosis only;
             or a file or folder as in ``points.files.read_points``.
         polarity: Targets are "bright", "dark" or "both"; see ``points.initial.initial_mask``.
-        outline: First masks by closed "edges", as published, or by a "level" set; see ``points.level``.
+        outline: First masks by a "level" set, see ``points.level``, or by closed "edges", as published.
         least_share: Share of the points of a frame that need an outline for it to be trained with at once.
         start: Share of the run with first masks and easy frames alone.
         mine_until: Share of the run up to which waiting frames are admitted.
         interval: Share of the run between two updates of the labels.
-        protect: "points" stay target for ever, or the whole "initial" mask does.
+        protect: The whole "initial" mask stays target for ever, as published, or the "points" alone do.
         decay: What a label keeps where the network sees no target.
         area_share: Share of a frame at which a target is large to the update rule.
         largest_threshold: Of the update rule, as a share of the largest probability around a target; 0 for none, as
@@ -36,17 +36,17 @@ class PointConfig(DetectorConfig):
 
     points: str = "centroid"
     polarity: str = "bright"
-    outline: str = "edges"
+    outline: str = "level"
     least_share: float = 0.8
     start: float = 0.2
     mine_until: float = 0.8
     interval: float = 1 / 80
-    protect: str = "points"
+    protect: str = "initial"
     decay: float = 0.97
     area_share: float = 0.0015
     largest_threshold: float = 0.95
     keep: float = 0.5
-    iou_weight: float = 0.0
+    iou_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,10 +121,7 @@ class SemanticPriorsConfig(PointConfig):
     recipe: ClassVar[str] = "semantic_priors"
     hypergradients: ClassVar[tuple[str, ...]] = ("gn", "unrolled", "none")
 
-    outline: str = "level"
-    protect: str = "initial"
     interval: float = 1 / 60
-    iou_weight: float = 1.0
     vfm: str = ""
     vfm_weights: str = ""
     levels: tuple[int, ...] = ()

@@ -37,10 +37,12 @@ def test_each_image_alone() -> None:
 
 def test_outputs_are_averaged_and_small_ones_lose_no_target() -> None:
     outputs = OrderedDict(side=torch.full((1, 1, 4, 4), -8.0), final=torch.zeros(1, 1, 16, 16))
-    with_target = per_image_loss(outputs, label(1), PALConfig(keep=1.0))
-    without = per_image_loss(outputs, label(1) * 0, PALConfig(keep=1.0))
+    with_target = per_image_loss(outputs, label(1), PALConfig(keep=1.0, iou_weight=0.0))
+    without = per_image_loss(outputs, label(1) * 0, PALConfig(keep=1.0, iou_weight=0.0))
     zeros = per_image_loss(
-        OrderedDict(a=torch.zeros(1, 1, 4, 4), b=torch.zeros(1, 1, 16, 16)), label(1), PALConfig()
+        OrderedDict(a=torch.zeros(1, 1, 4, 4), b=torch.zeros(1, 1, 16, 16)),
+        label(1),
+        PALConfig(iou_weight=0.0),
     )
     torch.testing.assert_close(zeros, torch.full((1,), 0.693147), atol=1e-5, rtol=0)
     assert with_target - without > 0.2, "one of 16 pixels of the small output is wrong by 8"
@@ -58,7 +60,9 @@ def test_soft_focal_loss_by_hand() -> None:
     assert torch.isfinite(confident)
 
 
-@pytest.mark.parametrize("config", [PALConfig(crops=((1.0, 64),)), LESPSConfig(crops=((1.0, 64),))])
+@pytest.mark.parametrize(
+    "config", [PALConfig(crops=((1.0, 64),), iou_weight=0.0), LESPSConfig(crops=((1.0, 64),))]
+)
 def test_tasks_learn(config: PALConfig) -> None:
     torch.manual_seed(0)
     task = PointTask(create_model("pit-n"), config)
