@@ -85,8 +85,11 @@ class LESPSConfig(PointConfig):
 
     recipe: ClassVar[str] = "lesps"
 
+    outline: str = "edges"
+    protect: str = "points"
     start: float = 0.0
     largest_threshold: float = 0.0
+    iou_weight: float = 0.0
     start_loss: float = 10.0
 
 
