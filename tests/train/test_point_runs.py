@@ -122,8 +122,9 @@ def same_run(whole: Path, other: Path) -> None:
 
 def test_labels_and_weights_change(finished: Path) -> None:
     numbers = [record["companion"] for record in history(finished)]
-    low, high = sorted(numbers[0]["weights"])
-    assert low < 1.0 < high, "after the first upper step"
+    # A step whose two frames are of one cluster moves no weight; which ones are depends on the threads of k-means.
+    low, high = sorted(numbers[-1]["weights"])
+    assert low < 1.0 < high, "after four upper steps"
     tensors = load_file(finished / CHECKPOINT)
     labels = [value for key, value in tensors.items() if key.startswith("companion/pools.label")]
     assert len(labels) == numbers[-1]["selected"] > 0
