@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         for seed in options.seeds:
             for condition in options.conditions:
                 cell = Cell(model, condition, seed)
+                if options.finished and not (options.work / cell.folder / "run.json").is_file():
+                    continue
                 run = one_run(cell, options, val_sets)
                 runs += run
                 for branch in run:
@@ -77,6 +79,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
     parser.add_argument("--vfm-cache", type=Path, help="folder for its features of whole frames")
+    parser.add_argument("--finished", action="store_true", help="judge what is finished, and train nothing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result file goes")
     parser.add_argument("--name", default="points", help="of the result file (default %(default)s)")
