@@ -117,6 +117,8 @@ class SemanticPriorsConfig(PointConfig):
         outer_lr: Rate of the student's plain gradient step on upper frames at each upper step; 0 leaves it out.
         upper_share: Share of the train split that the upper level has to itself. The val split is left to choosing
             and judging.
+        upper_until: Share of the run after which weights of clusters stay as they are and the frames of the upper level
+            are trained with as all others; 1: never, as published.
         clusters: Number of them; 0 for one to five images or more, at most 32.
         features: Descriptors that the clusters are made of.
     """
@@ -143,6 +145,7 @@ class SemanticPriorsConfig(PointConfig):
     alpha_lr: float = 1e-2
     outer_lr: float = 5e-4
     upper_share: float = 1 / 6
+    upper_until: float = 0.5
     clusters: int = 0
     features: int = 32
 
@@ -160,6 +163,10 @@ class SemanticPriorsConfig(PointConfig):
         if not 0.0 < self.upper_share < 1.0:
             raise ValueError(
                 f"upper_share is a share of the frames above 0 and below 1, got {self.upper_share}"
+            )
+        if not 0.0 < self.upper_until <= 1.0:
+            raise ValueError(
+                f"upper_until is a share of the run above 0 and at most 1, got {self.upper_until}"
             )
         weights = (self.gate_weight, self.distillation, self.distillation_scale, self.student_weight)
         if min(*weights, self.outer_lr) < 0.0:
@@ -191,6 +198,7 @@ class SPReferenceConfig(SemanticPriorsConfig):
     zero_start: int = 0
     distillation_scale: float = 1.0
     student_weight: float = 0.0
+    upper_until: float = 1.0
     statistics: str = "shared"
     bilevel: str = "reference"
     clusters: int = 256

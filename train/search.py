@@ -17,12 +17,11 @@ from typing import Any
 
 from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import DatasetError
-from pitviper.train.evolution.start import split_frames
 from pitviper.train.extras import library
 from pitviper.train.foundation import FeatureCache
 from pitviper.train.hardware import Hardware
 from pitviper.train.point_config import SemanticPriorsConfig
-from pitviper.train.points.source import load_point_frames
+from pitviper.train.points.source import count_point_frames
 from pitviper.train.run import SUMMARY, open_splits, train_points
 from pitviper.train.search_report import Outcome, Searched, write_markdown
 from pitviper.train.state import CHECKPOINT
@@ -153,12 +152,11 @@ def search_reweighting(
     if not val_sets:
         raise DatasetError("a search is judged by the val splits, and no --data has one")
     _begin(config, folder, budget, resume=resume)
-    frames = load_point_frames(train_sets, config.points, polarity=config.polarity, seed=config.seed)
-    lower, _ = split_frames(frames, share=config.upper_share, seed=config.seed)
+    frames = count_point_frames(train_sets, config.points)
     runs = _Runs(config, folder, train, {"hardware": hardware, "download": download, "cache": cache})
     seeds = [config.seed + repeat for repeat in range(budget.repeats)]
     defaults = [runs.score(f"default-{seed}", {}, seed=seed) for seed in seeds]
-    best = _search(optuna, runs, budget, frames=len({each.frame.name for each in lower}))
+    best = _search(optuna, runs, budget, frames=frames)
     again = [] if best is None else [runs.score(f"chosen-{seed}", best, seed=seed) for seed in seeds[1:]]
     found = Searched(config.epochs, tuple(runs.outcomes), best, tuple(defaults), tuple(again))
     chosen = best if best is not None and found.is_better else {}

@@ -88,7 +88,8 @@ def settings(kind: type[PointConfig], root: Path, **changes: Any) -> PointConfig
         small |= {
             "points": str(root.parent / "clicks.csv"),
             "vfm": "tiny-random",
-            "bilevel_steps": 1,
+            "bilevel_steps": 2,
+            "upper_until": 0.75,
             "clusters": 2,
             "checkpoint_every": 1,
             "zero_start": 0,
@@ -124,7 +125,7 @@ def test_labels_and_weights_change(finished: Path) -> None:
     numbers = [record["companion"] for record in history(finished)]
     # A step whose two frames are of one cluster moves no weight; which ones are depends on the threads of k-means.
     low, high = sorted(numbers[-1]["weights"])
-    assert low < 1.0 < high, "after four upper steps"
+    assert low < 1.0 < high, "after six upper steps"
     tensors = load_file(finished / CHECKPOINT)
     labels = [value for key, value in tensors.items() if key.startswith("companion/pools.label")]
     assert len(labels) == numbers[-1]["selected"] > 0
@@ -132,6 +133,16 @@ def test_labels_and_weights_change(finished: Path) -> None:
     assert any(bool(((value > 0) & (value < 1)).any()) for value in labels), "a label has moved off 0 and 1"
     assert numbers[0]["label_iou"] != numbers[-1]["label_iou"]
     assert not any(key.startswith("task/vfm") for key in tensors)
+
+
+def test_frames_of_the_upper_level_join(finished: Path, spotted: Path, tmp_path: Path) -> None:
+    joined = [epoch["companion"] for epoch in history(finished)]
+    assert [("upper_loss" in numbers) for numbers in joined] == [True, True, True, False]
+    assert [numbers["selected"] + numbers["waiting"] for numbers in joined] == [10, 10, 10, 12]
+    assert joined[2]["weights"] == joined[3]["weights"], "weights stay once nothing judges them"
+    never = settings(SemanticPriorsConfig, spotted, upper_until=1.0, epochs=3)
+    folder = train_points(never, tmp_path / "never", hardware=CPU)
+    assert [e["companion"]["selected"] + e["companion"]["waiting"] for e in history(folder)] == [10] * 3
 
 
 def test_killed_inside_and_between_epochs(
@@ -298,7 +309,7 @@ def test_refusals(spotted: Path, tmp_path: Path) -> None:
     train = [open_dataset(spotted, "train")]
     with pytest.raises(ValueError, match="semantic_priors runs in one process, got 2"):
         start_course(settings(SemanticPriorsConfig, spotted), train, tmp_path, processes=2)
-    with pytest.raises(ValueError, match="50 clusters for 10 different images"):
+    with pytest.raises(ValueError, match="50 clusters for 12 different images"):
         start_course(settings(SemanticPriorsConfig, spotted, clusters=50), train, tmp_path, processes=1)
     with pytest.raises(ValueError, match="begin"):
         start_course(settings(PALConfig, spotted, polarity="dark"), train, tmp_path, processes=1)

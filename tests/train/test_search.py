@@ -98,7 +98,7 @@ def test_every_run_of_the_budget_is_made_and_told(config: SemanticPriorsConfig, 
     assert chosen == found["best"]
     assert chosen["bilevel"] == "unrolled"
     assert chosen["alpha_lr"] > 0.01
-    assert 2 * chosen["clusters"] <= 8, "two frames or more in each of the lower level"
+    assert 2 * chosen["clusters"] <= 10, "two frames or more in each"
     assert replace(config, **chosen).bilevel == "unrolled"
     text = report.read_text()
     assert f"{len(names)} runs of 1 epochs" in text

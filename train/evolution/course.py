@@ -56,6 +56,9 @@ class Course:
         """
         if run.step == 0 and run.epoch == 0:
             self.snapshots.take(0, self.pools)
+        if self.pools.later and not self.phases.holds_back(run.epoch):
+            self.pools.join()
+            print("  the frames of the upper level join the training", file=sys.stderr, flush=True)
         if run.step == 0 and self.phases.updates(run.epoch) and self._has_begun(run):
             with averaged_teacher(run) as predict:
                 self.pools.update(predict)
@@ -84,7 +87,9 @@ class Course:
         numbers: dict[str, Any] = self.pools.describe()
         if self.reweighting:
             numbers |= self.reweighting.after_epoch(
-                run, due=self.phases.is_interval(run.epoch), pools=self.pools
+                run,
+                due=self.phases.is_interval(run.epoch) and self.phases.holds_back(run.epoch),
+                pools=self.pools,
             )
         return numbers
 

@@ -20,12 +20,14 @@ class Phases:
         start: Share of the run that is trained with the easy frames alone, and their first masks.
         mine_until: Share of the run up to which frames are mined; afterwards labels are updated only.
         interval: Share of the run between two updates: 1/80 in PAL, 1/60 in semantic priors, both 5 epochs.
+        upper_until: Share of the run after which no frames are held back for an upper level.
     """
 
     epochs: int
     start: float = 0.2
     mine_until: float = 0.8
     interval: float = 1 / 60
+    upper_until: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.start <= self.mine_until <= 1.0 or not 0.0 < self.interval <= 1.0:
@@ -50,6 +52,10 @@ class Phases:
     def mines(self, epoch: int) -> bool:
         """Whether frames are mined before an epoch, after the update."""
         return self.updates(epoch) and epoch <= self.mine_until * self.epochs
+
+    def holds_back(self, epoch: int) -> bool:
+        """Whether the frames of the upper level are still kept for it."""
+        return epoch < self.upper_until * self.epochs
 
     def allowed_misses(self, epoch: int) -> float:
         """T_miss of an epoch: from 0.2 where mining begins to 1 where it ends."""

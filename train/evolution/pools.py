@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,21 +56,22 @@ class LabelPools:
     Args:
         frames: With different names; a frame that is there twice is one, and is trained with twice.
         rule: How labels begin and change.
+        later: Frames that ``join`` in the course of the run, and are neither trained with nor mined before.
 
     Raises:
         ValueError: No frame is easy, so that training has nothing to begin with.
     """
 
-    def __init__(self, frames: Sequence[PointFrame], rule: PoolRule) -> None:
+    def __init__(
+        self, frames: Sequence[PointFrame], rule: PoolRule, *, later: Sequence[PointFrame] = ()
+    ) -> None:
         self.rule = rule
-        self.order = [each.frame.name for each in frames]
-        self.frames = {each.frame.name: each for each in frames}
+        self.order = [each.frame.name for each in (*frames, *later)]
+        self.frames = {each.frame.name: each for each in (*frames, *later)}
+        self.later = {each.frame.name for each in later}
         self.labels: dict[str, NDArray[np.float16]] = {}
         self.protected: dict[str, NDArray[np.bool_]] = {}
-        for name, each in self.frames.items():
-            first = self._first_mask(each)
-            if first is not None:
-                self._select(name, first)
+        self._select_easy(set(self.frames) - self.later)
         if not any(len(self.frames[name].points) for name in self.labels):
             raise ValueError(
                 f"there are outlines around the points of none of {len(self.frames)} frames (share {rule.least_share} "
@@ -78,6 +79,12 @@ class LabelPools:
                 "beside them? --outline level finds more, and a lower --least-share begins with less"
             )
         self._ready: list[StoredFrame] | None = None
+
+    def join(self) -> None:
+        """Treat the frames that were to join later as all others from now on: the easy ones are selected."""
+        self._select_easy(self.later)
+        self.later = set()
+        self._ready = None
 
     def training_frames(self) -> list[StoredFrame]:
         """The selected frames with their labels, in the order of the data."""
@@ -102,7 +109,7 @@ class LabelPools:
         """Admit those of the waiting frames that the network sees well enough, and return their number."""
         found = {}
         for name, each in self.frames.items():
-            if name not in self.labels:
+            if name not in self.labels and name not in self.later:
                 found[name] = admit(predict(each.frame.image), each.points, allowed_misses=allowed_misses)
         admitted = {name: mask for name, mask in found.items() if mask is not None}
         for name, mask in admitted.items():
@@ -115,7 +122,8 @@ class LabelPools:
 
         The truth counts over the selected frames that have one, pooled over their pixels.
         """
-        numbers = {"selected": len(self.labels), "waiting": len(self.frames) - len(self.labels)}
+        waiting = len(self.frames) - len(self.labels) - len(self.later)
+        numbers = {"selected": len(self.labels), "waiting": waiting}
         common = union = 0
         for name, label in self.labels.items():
             truth = self.frames[name].truth
@@ -126,7 +134,7 @@ class LabelPools:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that changes in a run, as tensors; frames are known by their place among the different ones."""
-        state = {}
+        state = {"later": torch.tensor(True)} if self.later else {}
         for index, name in enumerate(self.frames):
             if name in self.labels:
                 state[f"label.{index}"] = torch.from_numpy(self.labels[name])
@@ -141,9 +149,13 @@ class LabelPools:
             ValueError: It is of other frames.
         """
         names = list(self.frames)
+        if "later" not in state:
+            self.later = set()
         labels: dict[str, NDArray[np.float16]] = {}
         protected: dict[str, NDArray[np.bool_]] = {}
         for key, value in state.items():
+            if key == "later":
+                continue
             kind, _, index = key.partition(".")
             name = names[int(index)] if int(index) < len(names) else ""
             if not name or value.shape != self.frames[name].frame.mask.shape:
@@ -163,6 +175,12 @@ class LabelPools:
         if self.rule.from_points:
             return point_mask(each.points, shape)
         return easy_mask(each.found, each.points, least_share=self.rule.least_share)
+
+    def _select_easy(self, names: Collection[str]) -> None:
+        for name in self.frames:
+            first = self._first_mask(self.frames[name]) if name in names else None
+            if first is not None:
+                self._select(name, first)
 
     def _select(self, name: str, mask: NDArray[np.bool_]) -> None:
         self.labels[name] = mask.astype(np.float16)

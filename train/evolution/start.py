@@ -58,20 +58,21 @@ def start_course(
         train_sets, config.points, outline=config.outline, polarity=config.polarity, seed=config.seed
     )
     facts: dict[str, Any] = {"points": _describe(config, frames)}
+    upper: list[PointFrame] = []
+    upper_until = 1.0
     reweighting: Weighting | None = None
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
-        everything = frames
-        frames, upper = split_frames(everything, share=config.upper_share, seed=config.seed)
+        clusters, about = group_frames(frames, config, folder)
+        frames, upper = split_frames(frames, share=config.upper_share, seed=config.seed)
+        upper_until = config.upper_until
         if isinstance(config, SPReferenceConfig):
-            clusters, about = group_frames(everything, config, folder)
             kept = replace(_rule(config), least_share=-1.0)
             reweighting = ReferenceReweighting(config, clusters, LabelPools(upper, kept))
         else:
-            clusters, about = group_frames(frames, config, folder)
             reweighting = Reweighting(config, clusters, [_first_label(each) for each in upper])
         facts["clusters"] = about | {"upper_frames": len(upper)}
-    pools = LabelPools(frames, _rule(config))
-    phases = Phases(config.epochs, config.start, config.mine_until, config.interval)
+    pools = LabelPools(frames, _rule(config), later=upper if upper_until < 1.0 else ())
+    phases = Phases(config.epochs, config.start, config.mine_until, config.interval, upper_until)
     start_loss = config.start_loss if isinstance(config, LESPSConfig) else float("inf")
     _say(facts, pools)
     return Course(pools, phases, facts=facts, start_loss=start_loss, reweighting=reweighting)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,20 +68,27 @@ def load_point_frames(
             outside its frame; there is no point at all; a file is missing or broken.
     """
     datasets = list(datasets)
-    listed = None if source in (CENTROID, COARSE) else read_points(source)
-    if listed is not None:
-        _require_frames(listed, datasets, source)
-    loaded: dict[Dataset, list[PointFrame]] = {}
-    for dataset in dict.fromkeys(datasets):
-        samples = dataset.samples if listed is None else _labelled(listed, dataset, source)
-        loaded[dataset] = [
+    listed = _listed(source)
+    loaded = {
+        dataset: [
             _load(dataset, sample, listed, source=source, seed=seed, outline=outline, polarity=polarity)
             for sample in samples
         ]
+        for dataset, samples in _chosen(datasets, listed, source).items()
+    }
     frames = [each for dataset in datasets for each in loaded[dataset]]
     if not any(len(each.points) for each in frames):
         raise DatasetError(f"no training frame has a point ({source}), so there is no target to learn from")
     return frames
+
+
+def count_point_frames(datasets: Iterable[Dataset], source: str) -> int:
+    """Different frames that ``load_point_frames`` would read.
+
+    Raises:
+        DatasetError: As there, but for what only reading a frame shows.
+    """
+    return sum(len(samples) for samples in _chosen(list(datasets), _listed(source), source).values())
 
 
 def points_sha256(frames: Iterable[PointFrame]) -> str:
@@ -116,6 +123,20 @@ def _load(
     found = initial_mask(raw, points, outline=outline, polarity=polarity, name=name)
     truth = None if sample.mask is None else mask
     return PointFrame(make_frame(name, raw, np.zeros_like(mask)), points, found, truth, sample)
+
+
+def _listed(source: str) -> PointLabels | None:
+    return None if source in (CENTROID, COARSE) else read_points(source)
+
+
+def _chosen(
+    datasets: Sequence[Dataset], listed: PointLabels | None, source: str
+) -> dict[Dataset, tuple[Sample, ...]]:
+    """Samples of each data set of which there are points."""
+    if listed is None:
+        return {dataset: dataset.samples for dataset in datasets}
+    _require_frames(listed, datasets, source)
+    return {dataset: _labelled(listed, dataset, source) for dataset in dict.fromkeys(datasets)}
 
 
 def _labelled(listed: PointLabels, dataset: Dataset, source: str) -> tuple[Sample, ...]:

@@ -123,6 +123,28 @@ def test_state_comes_back(protect: str, pools: MakePools) -> None:
     assert all(a.name == b.name and np.array_equal(a.mask, b.mask) for a, b in frames)
 
 
+def test_frames_that_join_later(spot_frame: Callable[..., PointFrame]) -> None:
+    def make() -> LabelPools:
+        later = [spot_frame("s/held", amplitude=100), spot_frame("s/hard", amplitude=20)]
+        return LabelPools([spot_frame("s/first", amplitude=100)], PoolRule(), later=later)
+
+    found = make()
+    assert found.mine(perfect, allowed_misses=1.0) == 0, "not admitted before they join"
+    assert [f.name for f in found.training_frames()] == ["s/first"]
+    assert found.describe()["waiting"] == 0
+    again = make()
+    again.load_state_dict(found.state_dict())
+    assert again.later == {"s/held", "s/hard"}
+
+    found.join()
+    assert [f.name for f in found.training_frames()] == ["s/first", "s/held"]
+    assert found.describe()["waiting"] == 1, "a frame without outlines waits as any other"
+    assert found.mine(perfect, allowed_misses=1.0) == 1
+    again.load_state_dict(found.state_dict())
+    assert not again.later
+    assert [f.name for f in again.training_frames()] == ["s/first", "s/held", "s/hard"]
+
+
 def test_state_of_other_frames_is_refused(pools: MakePools) -> None:
     state = pools().state_dict()
     other = {key.replace("0", "7"): value for key, value in state.items()}

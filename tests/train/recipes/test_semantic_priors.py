@@ -173,6 +173,8 @@ def test_refusals() -> None:
         make_task(application="before")
     with pytest.raises(ValueError, match="upper_share"):
         make_task(upper_share=1.0)
+    with pytest.raises(ValueError, match="upper_until"):
+        make_task(upper_until=0.0)
     with pytest.raises(ValueError, match="takes no --synthetic frames"):
         make_task(synthetic=3)
     with pytest.raises(ValueError, match="at least 0"):
