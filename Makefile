@@ -42,7 +42,7 @@ test: $(TESTING)/.installed
 	$(MAKE) HALVES=1 --jobs=2 --output-sync=none --keep-going test-first test-second
 
 FIRST := tests/core tests/kernels tests/train
-SECOND := tests/examples tests/sdk $(wildcard tests/test_*.py)
+SECOND := tests/benchmarks tests/examples tests/sdk $(wildcard tests/test_*.py)
 # Exit code 5: what PYTEST_ARGS chose is in the other half.
 RUN_TESTS = PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest -p no:cacheprovider $(PYTEST_ARGS)
 

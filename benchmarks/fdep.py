@@ -16,76 +16,54 @@ conditions, adds to the table. Runs of several machines or code versions do not 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
+from comparison import (
+    BASE,
+    common_settings,
+    comparison_parser,
+    hardware_of,
+    require_conditions,
+    run_cells,
+    splits_of,
+    told_of,
+)
 from fdep_cost import training_cost
 from fdep_table import summarise, tables
-from record import RESULTS, write_result
+from record import write_result
 from trainings import METRICS, Cell, Judgements, changed_settings, facts, finished, judge
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
-from pitviper.train.hardware import Hardware
 from pitviper.train.run import (
     load_main_branch,
     load_run,
-    open_splits,
     train_fdep,
     train_supervised,
 )
 
-BASE = "supervised"
-
 
 def main(arguments: list[str] | None = None) -> int:
     options = read_options(arguments)
-    torch.set_num_threads(options.threads)
-    train_sets, val_sets = open_splits(tuple(options.data))
-    if not val_sets:
-        raise SystemExit("none of the --data folders has a val split to judge on")
-    runs: list[dict[str, Any]] = []
-    for model in options.models:
-        for seed in options.seeds:
-            for condition in options.conditions:
-                cell = Cell(model, condition, seed)
-                run = one_run(cell, options, val_sets)
-                runs += run
-                for branch in run:
-                    say(cell, branch)
-            # After every seed, so that an interrupted benchmark leaves whole comparisons.
-            publish(options, runs, (*train_sets, *val_sets))
-    result = publish(options, runs, (*train_sets, *val_sets), cost=cost_of(options, train_sets))
-    print(tables(result))
+    train_sets, val_sets = splits_of(options)
+    sets = (*train_sets, *val_sets)
+    runs = run_cells(
+        options, lambda cell: one_run(cell, options, val_sets), lambda runs: publish(options, runs, sets)
+    )
+    print(tables(publish(options, runs, sets, cost=cost_of(options, train_sets))))
     return 0
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; finished ones are kept")
-    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
-    parser.add_argument("--models", nargs="+", default=["pit-n"])
-    parser.add_argument("--conditions", nargs="+", default=[BASE, "random", "in-domain"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
+    parser = comparison_parser(__doc__.splitlines()[0], conditions=("random", "in-domain"), epochs=12)
     parser.add_argument(
         "--dino", default="vit_small_patch14_dinov2.lvd142m", help="timm name (default %(default)s)"
     )
     parser.add_argument("--dino-weights", type=Path, help="local file of its weights")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where fdep.json goes")
     options = parser.parse_args(arguments)
-    for condition in options.conditions:
-        settings_of(
-            Cell(options.models[0], condition, 0), options
-        )  # refused before the first hour of training
+    require_conditions(options, settings_of)
     return options
 
 
@@ -95,19 +73,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
     Raises:
         SystemExit: Unknown condition, or a condition whose weights were not given.
     """
-    common: dict[str, Any] = {
-        "model": cell.model,
-        "data": tuple(options.data),
-        "epochs": options.epochs,
-        "crops": ((1.0, options.crop),),
-        "batch": options.batch,
-        "optimizer": "muon",
-        "lr": options.lr,
-        # A run of 12 epochs has about 1,000 steps: an average over the last 100 of them, not over 1,000.
-        "ema": 0.99,
-        "validate_every": options.epochs,
-        "seed": cell.seed,
-    }
+    common = common_settings(cell, options, validate_every=options.epochs)
     base, *changes = cell.condition.split("+")
     if base == BASE and not changes:
         return SupervisedConfig(**common)
@@ -141,17 +107,16 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
     summary, judged = finished(
         folder,
         config,
-        train=lambda resume: train(config, folder, options.threads, resume=resume),
+        train=lambda resume: train(config, folder, options, resume=resume),
         judge_branches=judge_branches,
     )
-    told = {"model": cell.model, "condition": cell.condition, "seed": cell.seed}
-    prior = {"vfm": summary["vfm"]} if "vfm" in summary else {}
-    return [{**told, **prior, "branch": branch, "sets": sets} for branch, sets in judged.items()]
+    told = told_of(cell, summary, ("vfm",))
+    return [{**told, "branch": branch, "sets": sets} for branch, sets in judged.items()]
 
 
-def train(config: TrainingConfig, folder: Path, threads: int, *, resume: bool) -> None:
+def train(config: TrainingConfig, folder: Path, options: argparse.Namespace, *, resume: bool) -> None:
     """Start a run, or go on with the checkpoint in its folder."""
-    hardware = Hardware(accelerator="cpu", devices="1", threads=threads)
+    hardware = hardware_of(options)
     if isinstance(config, FDEPConfig):
         train_fdep(config, folder, hardware=hardware, resume=resume)
     else:
@@ -185,11 +150,6 @@ def publish(
     }
     print(write_result("fdep", result, folder=options.results), flush=True)
     return result
-
-
-def say(cell: Cell, branch: dict[str, Any]) -> None:
-    shown = {name: f"{100 * m['iou']:.1f}" for name, m in branch["sets"].items()}
-    print(cell.folder, branch["branch"], "IoU", shown, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

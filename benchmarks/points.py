@@ -16,78 +16,58 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from comparison import (
+    BASE,
+    Runs,
+    common_settings,
+    comparison_parser,
+    hardware_of,
+    require_conditions,
+    run_cells,
+    splits_of,
+    told_of,
+)
 from fdep_table import summarise
 from paired import estimate
 from points_table import markdown
-from record import RESULTS, write_result
+from record import write_result
 from trainings import METRICS, Cell, Judgements, changed_settings, facts, finished, judge
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import DetectorConfig, SupervisedConfig
 from pitviper.train.foundation import FeatureCache
-from pitviper.train.hardware import Hardware
 from pitviper.train.point_config import POINT_RECIPES, PointConfig, SemanticPriorsConfig
-from pitviper.train.run import load_main_branch, load_run, open_splits, train_points, train_supervised
+from pitviper.train.run import load_main_branch, load_run, train_points, train_supervised
 
-BASE = "supervised"
 OURS = "semantic_priors"
 LATE = 0.2
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = read_options(arguments)
-    torch.set_num_threads(options.threads)
-    train_sets, val_sets = open_splits(tuple(options.data))
-    if not val_sets:
-        raise SystemExit("none of the --data folders has a val split to judge on")
-    runs: list[dict[str, Any]] = []
+    train_sets, val_sets = splits_of(options)
     result: dict[str, Any] = {}
-    for model in options.models:
-        for seed in options.seeds:
-            for condition in options.conditions:
-                cell = Cell(model, condition, seed)
-                if options.finished and not (options.work / cell.folder / "run.json").is_file():
-                    continue
-                run = one_run(cell, options, val_sets)
-                runs += run
-                for branch in run:
-                    say(cell, branch)
-            # After every seed, so that an interrupted benchmark leaves whole comparisons.
-            result = publish(options, runs, (*train_sets, *val_sets))
+
+    def publish_so_far(runs: Runs) -> None:
+        result.update(publish(options, runs, (*train_sets, *val_sets)))
+
+    run_cells(options, lambda cell: one_run(cell, options, val_sets), publish_so_far)
     print(markdown(result))
     return 0
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; finished ones are kept")
-    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
-    parser.add_argument("--models", nargs="+", default=["pit-n"])
-    parser.add_argument("--conditions", nargs="+", default=[BASE, *POINT_RECIPES])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = comparison_parser(__doc__.splitlines()[0], conditions=tuple(POINT_RECIPES), epochs=20)
     parser.add_argument("--points", choices=("centroid", "coarse"), default="centroid")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
     parser.add_argument("--vfm-cache", type=Path, help="folder for its features of whole frames")
-    parser.add_argument("--finished", action="store_true", help="judge what is finished, and train nothing")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the result file goes")
     parser.add_argument("--name", default="points", help="of the result file (default %(default)s)")
     options = parser.parse_args(arguments)
-    for condition in options.conditions:
-        settings_of(
-            Cell(options.models[0], condition, 0), options
-        )  # refused before the first hour of training
+    require_conditions(options, settings_of)
     return options
 
 
@@ -97,19 +77,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> DetectorConfig:
     Raises:
         SystemExit: Unknown condition or setting, or semantic priors without a foundation model.
     """
-    common: dict[str, Any] = {
-        "model": cell.model,
-        "data": tuple(options.data),
-        "epochs": options.epochs,
-        "crops": ((1.0, options.crop),),
-        "batch": options.batch,
-        "optimizer": "muon",
-        "lr": options.lr,
-        # A run has a few thousand steps at most: an average over the last 100 of them, not over 1,000.
-        "ema": 0.99,
-        "validate_every": 1,
-        "seed": cell.seed,
-    }
+    common = common_settings(cell, options, validate_every=1)
     base, *changes = cell.condition.split("+")
     if base == BASE and not changes:
         return SupervisedConfig(**common)
@@ -142,11 +110,7 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
     )
     cost = folder / "cost.json"
     told = {
-        "model": cell.model,
-        "condition": cell.condition,
-        "seed": cell.seed,
-        **({"vfm": summary["vfm"]} if "vfm" in summary else {}),
-        **({"points": summary["points"]} if "points" in summary else {}),
+        **told_of(cell, summary, ("vfm", "points")),
         **(json.loads(cost.read_text()) if cost.is_file() else {}),
         **labels(summary["history"]),
     }
@@ -159,7 +123,7 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
 
 def train(config: DetectorConfig, folder: Path, options: argparse.Namespace, *, resume: bool) -> None:
     """Start a run, or go on with the checkpoint in its folder."""
-    hardware = Hardware(accelerator="cpu", devices="1", threads=options.threads)
+    hardware = hardware_of(options)
     if isinstance(config, PointConfig):
         cache = FeatureCache(options.vfm_cache) if options.vfm_cache else None
         train_points(config, folder, hardware=hardware, resume=resume, cache=cache)
@@ -216,11 +180,6 @@ def late_summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"model": model, "condition": condition, "set": data, "iou": estimate(values)}
         for (model, condition, data), values in groups.items()
     ]
-
-
-def say(cell: Cell, branch: dict[str, Any]) -> None:
-    shown = {name: f"{100 * m['iou']:.1f}" for name, m in branch["sets"].items()}
-    print(cell.folder, branch["branch"], "IoU", shown, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

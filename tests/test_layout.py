@@ -151,3 +151,10 @@ def test_no_todo_without_anchor(path: Path) -> None:
 def test_pitviper_folder_holds_only_the_import_name() -> None:
     entries = {path.name for path in (ROOT / "pitviper").iterdir()} - {"__pycache__"}
     assert entries == {"__init__.py", "py.typed", *ALLOWED}
+
+
+def test_make_runs_every_folder_of_tests() -> None:
+    text = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"tests/(\w+)", " ".join(re.findall(r"^(?:FIRST|SECOND) := .*", text, re.M))))
+    folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
+    assert folders <= named, "a folder that neither half of `make test` runs"

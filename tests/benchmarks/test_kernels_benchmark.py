@@ -20,7 +20,7 @@ from pitviper.sdk.profile import benchmark_frame
 from pitviper.sdk.profiling.rates import Rates
 
 torch: Any = pytest.importorskip("torch", reason="the extra torch is not installed")
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture

@@ -4,51 +4,21 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-ROOT = Path(__file__).resolve().parents[1]
-_MODULES = ("fdep", "fdep_cost", "fdep_table", "paired", "record", "trainings")
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    """``benchmarks/fdep.py``, imported as it is when it runs as a script."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module("fdep")
-    sys.path.remove(str(ROOT / "benchmarks"))
-    for name in _MODULES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four training and two validation frames of 72x72 with one bright target each."""
-    root = tmp_path_factory.mktemp("data") / "dots"
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks", "splits"):
-        (root / folder).mkdir(parents=True)
-    for i in range(6):
-        frame, mask = rng.normal(1000, 20, (72, 72)), np.zeros((72, 72), np.uint8)
-        y, x = rng.integers(10, 60, 2)
-        mask[y : y + 3, x : x + 3] = 255
-        frame[mask > 0] += 400
-        Image.fromarray(frame.astype(np.uint16)).save(root / "images" / f"{i}.png")
-        Image.fromarray(mask).save(root / "masks" / f"{i}.png")
-    (root / "splits/train.txt").write_text("0\n1\n2\n3")
-    (root / "splits/val.txt").write_text("4\n5")
-    return root
+def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("fdep")
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -16,13 +15,10 @@ from pitviper.core.vfm import FrozenVFM, TinyRandomViT
 from pitviper.train.config import FDEPConfig
 from pitviper.train.recipes.fdep import FDEPTask, MainBranch
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("fdep_use")
+@pytest.fixture(scope="module")
+def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("fdep_use")
 
 
 @pytest.fixture
