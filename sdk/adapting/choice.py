@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pitviper.core.points import Points
+from pitviper.core.spacing import evenly_spaced
 from pitviper.sdk.adapting.looking import Looked
 from pitviper.sdk.adapting.trust import Believed, Trajectory
 
@@ -42,8 +43,8 @@ def choose_frames(
         if present:
             lost = any(not each.detected_at(frame) for each in present)
             (missed if lost else seen).append(frame)
-    chosen = _spread(missed, max(limit // 2, limit - len(seen)))
-    return sorted(chosen + _spread(seen, limit - len(chosen)))
+    chosen = evenly_spaced(missed, max(limit // 2, limit - len(seen)))
+    return sorted(chosen + evenly_spaced(seen, limit - len(chosen)))
 
 
 def points_at(believed: Sequence[Trajectory], frame: int, shape: tuple[int, int]) -> Points:
@@ -51,9 +52,3 @@ def points_at(believed: Sequence[Trajectory], frame: int, shape: tuple[int, int]
     places = [at for each in believed if (at := each.at(frame)) is not None]
     pixels = np.floor(np.array(places).reshape(-1, 2)[:, ::-1]).astype(np.int32)
     return np.unique(np.clip(pixels, 0, np.array(shape) - 1), axis=0).astype(np.int32)
-
-
-def _spread(items: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` of them, evenly spaced."""
-    places = np.unique(np.linspace(0, len(items) - 1, max(min(count, len(items)), 0)).round().astype(int))
-    return [items[int(place)] for place in places]

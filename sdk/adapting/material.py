@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pitviper.core.atomic import write_whole
+from pitviper.core.material import CLICKS, MATERIAL, SCHEMA, TRACKS
 from pitviper.core.points import PointLabels, Points, read_table, require_points, write_points
 from pitviper.sdk.adapting.choice import choose_frames, points_at
 from pitviper.sdk.adapting.looking import Looked, look
@@ -25,11 +26,7 @@ from pitviper.sdk.sources.live import redact
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
 
-__all__ = ["MATERIAL", "Gathered", "gather"]
-
-SCHEMA: Final = "pitviper.material/1"
-MATERIAL: Final = "material.json"
-"""Written last, so that a folder that holds it is whole."""
+__all__ = ["Gathered", "gather"]
 
 _BELIEFS: Final = ("clicked", "moving", "refuted", "unknown")
 
@@ -109,7 +106,7 @@ def gather(
         "tracks": {kind: sum(each == kind for each in beliefs.values()) for kind in _BELIEFS},
         "recorded_tracks": looked.recorded,
     }
-    _write(folder, spec, looked.names, {"clicks.csv": clicks, "tracks.csv": tracked}, facts)
+    _write(folder, spec, looked.names, {CLICKS: clicks, TRACKS: tracked}, facts)
     return Gathered(folder, facts, continued=False)
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
+from pitviper.core.material import CLICKS, MATERIAL, SCHEMA, TRACKS
 from pitviper.core.points import PointLabels, read_table, require_points
-
-SCHEMA = "pitviper.material/1"
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ def read_material(folder: Path) -> Material:
     Raises:
         DatasetError: It is not whole, a frame is missing or cannot be read, or a point is outside its frame.
     """
-    path = folder / "material.json"
+    path = folder / MATERIAL
     if not path.is_file():
         raise DatasetError(
-            f"{folder} holds no material.json; gather frames with: pitviper adapt SOURCE --points F.csv --out DIR"
+            f"{folder} holds no {MATERIAL}; gather frames with: pitviper adapt SOURCE --points F.csv --out DIR"
         )
     try:
         facts = json.loads(path.read_text("utf-8"))
@@ -73,7 +72,7 @@ def read_material(folder: Path) -> Material:
         raise DatasetError(f"{path} is damaged ({error!r}); remove {folder} and gather again") from error
     if facts.get("schema") != SCHEMA:
         raise DatasetError(f"{path} has the schema {facts.get('schema')!r}, this version reads {SCHEMA}")
-    clicks, tracks = (read_table(folder / f, empty=True).labels for f in ("clicks.csv", "tracks.csv"))
+    clicks, tracks = (read_table(folder / f, empty=True).labels for f in (CLICKS, TRACKS))
     files = {p.stem: p for p in sorted((folder / "images").glob("*")) if p.suffix.lower() in IMAGE_SUFFIXES}
     if missing := sorted((set(clicks) | set(tracks)) - (set(files) & set(number))):
         raise DatasetError(

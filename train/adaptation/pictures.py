@@ -16,7 +16,7 @@ from pitviper.core.metrics.components import find_components
 from pitviper.core.points import PointLabels
 from pitviper.core.report.sheet import draw_window
 from pitviper.train.adaptation.judge import Judged, Read
-from pitviper.train.data.crops import cut
+from pitviper.train.data.crops import cut_around
 
 _WINDOW = 40
 _SIDE = 200
@@ -118,7 +118,4 @@ def _sheet(
 
 
 def _window(array: NDArray[Any], place: Place) -> NDArray[Any]:
-    height, width = array.shape
-    top = int(np.clip(place.row - _WINDOW // 2, 0, max(height - _WINDOW, 0)))
-    left = int(np.clip(place.column - _WINDOW // 2, 0, max(width - _WINDOW, 0)))
-    return cut(array, top, left, _WINDOW)
+    return cut_around(array, place.row, place.column, _WINDOW)

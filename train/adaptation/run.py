@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError, open_dataset, read_mask
 from pitviper.core.manifest import Package, read_package
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.points import PointLabels
+from pitviper.core.spacing import evenly_spaced
 from pitviper.core.weights import load_model, write_package
 from pitviper.train.adaptation.judge import Judged, judge_frames, total
 from pitviper.train.adaptation.labels import Labelled, write_stream
@@ -230,13 +230,12 @@ def _pictures(
         for name in (*case.split.teach, *labelled.tracked)
         for row, column in labels[name]
     ]
-    chosen = np.unique(np.linspace(0, len(taught) - 1, min(len(taught), _LABELS_SHOWN)).round().astype(int))
 
     def mask(name: str) -> NDArray[Any]:
         frame = material.read(name)
         return read_mask(labelled.root / f"masks/{name}.png", (frame.shape[0], frame.shape[1]))
 
-    shown = [taught[int(index)] for index in chosen]
+    shown = evenly_spaced(taught, _LABELS_SHOWN)
     pictures["Labels that it learned from (points green, labels orange)"] = draw_labels(
         shown, material.read, labels, mask
     )

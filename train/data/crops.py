@@ -82,6 +82,14 @@ def cut(array: NDArray[np.generic], top: int, left: int, size: int) -> NDArray[n
     return np.pad(window, [(0, m) for m in missing], mode="reflect") if any(missing) else window
 
 
+def cut_around(array: NDArray[np.generic], row: int, column: int, size: int) -> NDArray[np.generic]:
+    """The window of this size around a pixel, moved inside the array [H, W] where it would reach beyond."""
+    height, width = array.shape
+    top = int(np.clip(row - size // 2, 0, max(height - size, 0)))
+    left = int(np.clip(column - size // 2, 0, max(width - size, 0)))
+    return cut(array, top, left, size)
+
+
 class EpochSampler(Sampler[list[tuple[int, int]]]):
     """Keys (draw, index) of one epoch, one list for each part of a step, in an order drawn from (seed, epoch).
 

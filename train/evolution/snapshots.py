@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pitviper.core.report.sheet import draw_window
-from pitviper.train.data.crops import cut
+from pitviper.core.spacing import evenly_spaced
+from pitviper.train.data.crops import cut_around
 from pitviper.train.evolution.pools import LabelPools
 from pitviper.train.evolution.update import LABEL_THRESHOLD
 from pitviper.train.points.source import PointFrame
-
-Item = TypeVar("Item")
 
 _WINDOW = 32
 _PICTURE = 160
@@ -52,8 +50,8 @@ class Snapshots:
         labelled = [each for each in frames if len(each.points)]
         easy = [each for each in labelled if each.found.accepted.all()]
         hard = [each for each in labelled if not each.found.accepted.all()]
-        first = _spread(easy, max(count // 2, count - len(hard)))
-        self.frames = first + _spread(hard, count - len(first))
+        first = evenly_spaced(easy, max(count // 2, count - len(hard)))
+        self.frames = first + evenly_spaced(hard, count - len(first))
         self.epochs: list[int] = []
         self.labels: list[NDArray[np.float16]] = []
 
@@ -71,7 +69,7 @@ class Snapshots:
 
     def draw(self, *, columns: int = 8) -> Image.Image:
         """A row for each frame and a column for each of some updates, the first and the last among them."""
-        chosen = _spread(range(len(self.epochs)), columns)
+        chosen = evenly_spaced(range(len(self.epochs)), columns)
         cell = _PICTURE + _GAP
         sheet = Image.new(
             "RGB",
@@ -146,16 +144,7 @@ class Snapshots:
 
 def _window(array: NDArray[np.generic], each: PointFrame) -> NDArray[np.generic]:
     row, column = each.points[0]
-    height, width = array.shape
-    top = int(np.clip(row - _WINDOW // 2, 0, max(height - _WINDOW, 0)))
-    left = int(np.clip(column - _WINDOW // 2, 0, max(width - _WINDOW, 0)))
-    return cut(array, top, left, _WINDOW)
-
-
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most ``count`` of them, evenly spaced, the first and the last among them."""
-    places = np.unique(np.linspace(0, len(items) - 1, max(min(count, len(items)), 0)).round().astype(int))
-    return [items[int(place)] for place in places]
+    return cut_around(array, int(row), int(column), _WINDOW)
 
 
 def _shortened(name: str) -> str:
