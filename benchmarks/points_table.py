@@ -72,11 +72,12 @@ def _classes(runs: Sequence[dict[str, Any]]) -> str:
             f"{100 * n / max(all_, 1):.0f} / {100 * iou / max(n, 1):.0f}" for all_, n, iou in group.values()
         ]
         rows.append([*_named(row)[:3], *cells])
-    targets = [int(values[0]) for values in next(iter(counts.values())).values()]
+    first = runs[0]["sets"].values()
+    targets = [sum(values["classes"][name]["targets"] for values in first) for name in names]
     head = [f"{name} ({n} targets)" for name, n in zip(names, targets, strict=True)]
     return (
-        "Pd / mean IoU of the found targets by [class](metrics.md), in percent, all sets and seeds together (each "
-        "target counts once a seed):\n\n" + lines(["model", "recipe", "branch", *head], rows)
+        "Pd / mean IoU of the found targets by [class](metrics.md), in percent, over all sets and the recipe's "
+        "seeds (the targets of one seed in brackets):\n\n" + lines(["model", "recipe", "branch", *head], rows)
     )
 
 

@@ -18,6 +18,7 @@ from pitviper.core.plan import PlanError, build_plan
 from pitviper.kernels import native
 from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure, runtime_missing
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
+from pitviper.sdk.engines.plan_engine import PlanEngine
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "CudaEngine", "status"]
@@ -41,7 +42,7 @@ def _version() -> str | None:
     return None if native.missing_reason() else str(native.load().__version__)
 
 
-class CudaEngine:
+class CudaEngine(PlanEngine):
     """`Engine` over one `FusedRuntime`.
 
     Args:
@@ -86,24 +87,6 @@ class CudaEngine:
             "fp16" if found["half"] else "fp32",
             None if where.startswith("cuda") else 1,
         )
-
-    @property
-    def info(self) -> EngineInfo:
-        """What it really runs on."""
-        return self._info
-
-    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
-        return self._map(frames, log_odds=False)
-
-    @property
-    def gives_log_odds(self) -> bool:
-        """Always: the last launch writes float32 in every precision."""
-        return True
-
-    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]."""
-        return self._map(frames, log_odds=True)
 
     def _map(self, frames: NDArray[np.float32], *, log_odds: bool) -> NDArray[np.float32]:
         try:

@@ -16,6 +16,7 @@ from pitviper.core.manifest import Package
 from pitviper.core.plan import PlanError, build_plan
 from pitviper.kernels import BackendUnavailable
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
+from pitviper.sdk.engines.plan_engine import PlanEngine
 from pitviper.sdk.engines.torch import refuse_threads, resolve_device
 from pitviper.sdk.errors import EngineError, EngineUnavailable
 
@@ -51,7 +52,7 @@ def dtype_of(precision: str) -> Any:
     return getattr(torch, _DTYPES[precision])
 
 
-class TorchFusedEngine:
+class TorchFusedEngine(PlanEngine):
     """`Engine` over one `FusedNet`.
 
     Args:
@@ -98,24 +99,6 @@ class TorchFusedEngine:
             raise EngineError(f"{package.path}: torch failed on {where}: {error}") from error
         threads = None if on_gpu else torch.get_num_threads()
         self._info = EngineInfo(NAME, _version() or str(torch.__version__), str(where), runs, threads)
-
-    @property
-    def info(self) -> EngineInfo:
-        """What it really runs on."""
-        return self._info
-
-    def run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities float32 [N, 1, Hp, Wp] of standardised frames of the same shape. See `Engine.run`."""
-        return self._map(frames, log_odds=False)
-
-    @property
-    def gives_log_odds(self) -> bool:
-        """Always: the last launch writes float32 in every precision."""
-        return True
-
-    def log_odds(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What goes into the sigmoid, float32 [N, 1, Hp, Wp]."""
-        return self._map(frames, log_odds=True)
 
     def _map(self, frames: NDArray[np.float32], *, log_odds: bool) -> NDArray[np.float32]:
         if self._net is None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pitviper.core.synthetic import random_scene_frame
+from pitviper.train import loop
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.hardware import Hardware
 from pitviper.train.observers import ConsoleObserver
@@ -81,6 +82,27 @@ def killed_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Abstract
 
         with monkeypatch.context() as patch:
             patch.setattr(ConsoleObserver, "epoch", die)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return killed
+
+
+@pytest.fixture
+def killed_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], AbstractContextManager[None]]:
+    """Inside ``with killed_at_step(epoch, step):`` a run dies after the checkpoint of that step, epochs from 0."""
+
+    @contextmanager
+    def killed(epoch: int, step: int) -> Iterator[None]:
+        real = loop._save
+
+        def die(run: loop.TrainingRun) -> None:
+            real(run)
+            if (run.epoch, run.step) == (epoch, step):
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_save", die)
             with pytest.raises(KeyboardInterrupt):
                 yield
 

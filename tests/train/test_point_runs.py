@@ -23,7 +23,7 @@ from pitviper.core.manifest import WEIGHTS
 from pitviper.core.models import complexity, create_model
 from pitviper.core.points import write_points
 from pitviper.core.weights import load_model
-from pitviper.train import cli, loop, state
+from pitviper.train import cli, state
 from pitviper.train.evolution.start import start_course
 from pitviper.train.hardware import Hardware
 from pitviper.train.package import package_run
@@ -149,24 +149,15 @@ def test_killed_inside_and_between_epochs(
     finished: Path,
     spotted: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at_step: Callable[[int, int], AbstractContextManager[None]],
     killed_in_epoch: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     """Once before the checkpoint of epoch 2, once at a step of epoch 3, after its labels were updated."""
     folder, config = tmp_path / "killed", settings(SemanticPriorsConfig, spotted)
     with killed_in_epoch(2):
         train_points(config, folder, hardware=CPU)
-    real = loop._save
-
-    def die(run: loop.TrainingRun) -> None:
-        real(run)
-        if run.epoch == 2 and run.step == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_save", die)
-        with pytest.raises(KeyboardInterrupt):
-            train_points(config, folder, hardware=CPU, resume=True)
+    with killed_at_step(2, 1):
+        train_points(config, folder, hardware=CPU, resume=True)
     assert not (folder / "run.json").exists()
     numbers = read_numbers(folder / CHECKPOINT)
     assert (numbers["epoch"], numbers["step"]) == (2, 1)
@@ -175,7 +166,9 @@ def test_killed_inside_and_between_epochs(
 
 
 def test_the_published_form_resumes_too(
-    spotted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spotted: Path,
+    tmp_path: Path,
+    killed_at_step: Callable[[int, int], AbstractContextManager[None]],
 ) -> None:
     """Its optimiser of two levels, and labels of the upper frames that evolve; killed at a step of epoch 3."""
     config, whole, killed = settings(SPReferenceConfig, spotted, clusters=256), tmp_path / "a", tmp_path / "b"
@@ -189,17 +182,8 @@ def test_the_published_form_resumes_too(
     assert len(upper) == about["upper_frames"] == 2
     assert any(bool(((v > 0) & (v < 1)).any()) for v in upper), "labels of the upper level have evolved"
     assert any(k.startswith("companion/clusters.adamw.") for k in state_of)
-    real = loop._save
-
-    def die(run: loop.TrainingRun) -> None:
-        real(run)
-        if run.epoch == 2 and run.step == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_save", die)
-        with pytest.raises(KeyboardInterrupt):
-            train_points(config, killed, hardware=CPU)
+    with killed_at_step(2, 1):
+        train_points(config, killed, hardware=CPU)
     train_points(config, killed, hardware=CPU, resume=True)
     same_run(whole, killed)
     assert load_main_branch(whole)[1]["recipe"] == "sp_reference"
