@@ -57,7 +57,8 @@ struct Recorded {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(int index, Dtype dtype) : index_(index), dtype_(dtype) {
+  // After an empty one, so that the destructor frees what there is where something cannot be had.
+  CudaDevice(int index, Dtype dtype) : CudaDevice(index, dtype, std::nothrow) {
     const Current current(index_);
     cudaDeviceProp properties;
     require(cudaGetDeviceProperties(&properties, index_), "the CUDA device cannot be asked");
@@ -182,6 +183,8 @@ class CudaDevice final : public Device {
   }
 
  private:
+  CudaDevice(int index, Dtype dtype, std::nothrow_t) noexcept : index_(index), dtype_(dtype) {}
+
   static std::size_t pixels(const Program& program) {
     return static_cast<std::size_t>(program.standardise.out_height) *
            static_cast<std::size_t>(program.standardise.out_width);

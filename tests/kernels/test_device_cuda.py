@@ -96,7 +96,7 @@ def test_memory_that_runs_out_at_any_piece_leaves_the_detector_usable(
     cases: dict[str, tuple[int, str]],
 ) -> None:
     refusals, text = cases["memory"]
-    assert refusals >= 10, "not every piece was refused once, or a frame failed with memory again"
+    assert refusals >= 20, "not every piece was refused once, or a frame failed with memory again"
     assert "out of memory" in text
 
 

@@ -84,7 +84,7 @@ namespace fake {
 struct Control {
   bool driver = true;
   bool code = true;     // whether the module holds code for the GPU
-  long grants = -1;     // pieces of memory that can still be had; -1: any number
+  long grants = -1;     // pieces of memory, streams, events and graphs that can still be had; -1: any number
   long refused = -1;    // launches until one is refused; -1: none is
   bool broken = false;  // what runs on the GPU fails
   bool compute = true;  // whether launches compute anything

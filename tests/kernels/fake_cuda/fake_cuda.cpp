@@ -77,11 +77,17 @@ const Block* block_of(const void* memory, std::size_t bytes) {
   return at + bytes <= found->first + found->second.bytes ? &found->second : nullptr;
 }
 
+// Whether one more piece of memory, stream, event or graph can be had.
+bool granted() {
+  long& grants = fake::control().grants;
+  if (grants == 0) return false;
+  if (grants > 0) --grants;
+  return true;
+}
+
 cudaError_t allocate(void** memory, std::size_t bytes, bool host) {
-  fake::Control& control = fake::control();
-  if (control.grants == 0) return answer(cudaErrorMemoryAllocation);
-  if (control.grants > 0) --control.grants;
-  ++control.memory;
+  if (!granted()) return answer(cudaErrorMemoryAllocation);
+  ++fake::control().memory;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   std::memset(*memory, 0xff, bytes);
   blocks[static_cast<const char*>(*memory)] = {bytes, current, host};
@@ -96,6 +102,7 @@ cudaError_t give_back(void* memory) {
 
 template <typename T>
 cudaError_t make(T** made, long* counter) {
+  if (!granted()) return answer(cudaErrorMemoryAllocation);
   *made = new T;
   (*made)->device = current;
   ++objects;
@@ -244,7 +251,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
   const cudaError_t made = make(event, &fake::control().events);
-  (*event)->timed = true;
+  if (made == cudaSuccess) (*event)->timed = true;
   return made;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return make(event, &fake::control().events); }

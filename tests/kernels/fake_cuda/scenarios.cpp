@@ -234,7 +234,7 @@ void wrong_memory(pv_detector detector) {
   cudaStreamDestroy(stream);
 }
 
-// Memory for 0, 1, 2, ... pieces, until it is enough.
+// Memory for 0, 1, 2, ... pieces and objects, until it is enough.
 void out_of_memory() {
   const std::vector<std::uint16_t> pixels = drawn(6);
   int refusals = 0;
