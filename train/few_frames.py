@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from pitviper.core.datasets import open_dataset
 from pitviper.train.point_config import PointConfig
-from pitviper.train.points.files import read_points
-from pitviper.train.points.source import CENTROID, COARSE
+from pitviper.train.points.source import count_point_frames
 
 Config = TypeVar("Config", bound=PointConfig)
 
@@ -34,7 +33,8 @@ def suit_few_frames(config: Config, given: Collection[str]) -> Config:
     Raises:
         DatasetError: As in reading the data and the points.
     """
-    count = _labelled(config)
+    roots = dict.fromkeys(config.data)
+    count = count_point_frames([open_dataset(root, "train") for root in roots], config.points)
     if not 0 < count < _FEW:
         return config
     wanted: dict[str, Any] = {
@@ -48,13 +48,3 @@ def suit_few_frames(config: Config, given: Collection[str]) -> Config:
         told = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
         print(f"{count} frames with labels are few, so the run takes {told}", file=sys.stderr, flush=True)
     return replace(config, **changes)
-
-
-def _labelled(config: PointConfig) -> int:
-    samples = [
-        each.name for root in dict.fromkeys(config.data) for each in open_dataset(root, "train").samples
-    ]
-    if config.points in (CENTROID, COARSE):
-        return len(samples)
-    listed = read_points(config.points)
-    return sum(name in listed for name in samples)

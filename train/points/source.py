@@ -69,13 +69,18 @@ def load_point_frames(
     """
     datasets = list(datasets)
     listed = _listed(source)
-    loaded = {
-        dataset: [
+    loaded: dict[Dataset, list[PointFrame]] = {}
+    for dataset, samples in _chosen(datasets, listed, source).items():
+        if len(samples) < len(dataset):
+            print(
+                f"{dataset.name}: {len(dataset) - len(samples)} of {len(dataset)} frames are not in {source} and are "
+                "left out; a frame without target is listed without points",
+                file=sys.stderr,
+            )
+        loaded[dataset] = [
             _load(dataset, sample, listed, source=source, seed=seed, outline=outline, polarity=polarity)
             for sample in samples
         ]
-        for dataset, samples in _chosen(datasets, listed, source).items()
-    }
     frames = [each for dataset in datasets for each in loaded[dataset]]
     if not any(len(each.points) for each in frames):
         raise DatasetError(f"no training frame has a point ({source}), so there is no target to learn from")
@@ -142,12 +147,6 @@ def _chosen(
 def _labelled(listed: PointLabels, dataset: Dataset, source: str) -> tuple[Sample, ...]:
     chosen = tuple(sample for sample in dataset.samples if sample.name in listed)
     if chosen:
-        if len(chosen) < len(dataset):
-            print(
-                f"{dataset.name}: {len(dataset) - len(chosen)} of {len(dataset)} frames are not in {source} and are "
-                "left out; a frame without target is listed without points",
-                file=sys.stderr,
-            )
         return chosen
     if dataset.samples and dataset.samples[0].mask is None:
         return dataset.samples
