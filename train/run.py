@@ -29,6 +29,7 @@ from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_a
 from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver, TensorBoardObserver
 from pitviper.train.point_config import PointConfig, SemanticPriorsConfig, SPReferenceConfig
+from pitviper.train.processes import Processes
 from pitviper.train.recipes.fdep import FDEPTask
 from pitviper.train.recipes.points import PointTask
 from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
@@ -149,7 +150,7 @@ def _train(
     train_sets, val_sets = open_splits(config.data)
     course = None
     if isinstance(config, PointConfig):
-        course = start_course(config, train_sets, folder, processes=fabric.world_size)
+        course = start_course(config, train_sets, folder, processes=Processes(fabric))
         frames = course.pools.training_frames()
     else:
         frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)

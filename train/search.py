@@ -144,7 +144,7 @@ def search_reweighting(
         FloatingPointError: The default settings, or the chosen ones with another seed, do not train.
         ImportError: Optuna is not installed.
     """
-    budget = budget or Budget()
+    budget, hardware = budget or Budget(), _of_one_process(hardware or Hardware())
     optuna = library("optuna", need="a search needs Optuna", extra="tune")
     if config.bilevel == "none":
         raise ValueError("the default settings of a search weigh clusters; leave --bilevel none out")
@@ -165,6 +165,15 @@ def search_reweighting(
     write_whole(folder / SEARCH, f"{json.dumps(result, indent=1)}\n".encode())
     write_whole(folder / REPORT, write_markdown(found, CHOSEN).encode())
     return folder / REPORT
+
+
+def _of_one_process(hardware: Hardware) -> Hardware:
+    if hardware.devices not in ("auto", "1") or hardware.nodes > 1:
+        raise ValueError(
+            f"a search makes its runs one after the other in one process, got --devices {hardware.devices} --nodes "
+            f"{hardware.nodes}; leave both out"
+        )
+    return replace(hardware, devices="1")
 
 
 def _begin(config: SemanticPriorsConfig, folder: Path, budget: Budget, *, resume: bool | str) -> None:

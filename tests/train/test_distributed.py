@@ -86,6 +86,9 @@ def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor], *, s
         # running statistics are those of the first process there and of both parts here.
         ("own", 2, False),
         ("fdep-own", 2, False),
+        # Labels that both processes update; weights of clusters are relative within a part.
+        ("pal-frozen", 1, True),
+        ("sp-frozen", 2, True),
     ],
 )
 def test_the_same_batch_gives_the_same_weights(
@@ -115,6 +118,18 @@ def test_processes_hold_the_same_weights(in_two: Path, name: str) -> None:
     first, second = (load_file(in_two / f"{name}-{rank}.safetensors") for rank in (0, 1))
     weights = [key for key in first if "running" not in key]
     assert [key for key in weights if not torch.equal(first[key], second[key])] == []
+
+
+@pytest.mark.parametrize("name", ["pal-frozen", "sp-own"])
+def test_labels_were_updated_in_both(in_two: Path, name: str) -> None:
+    for rank in (0, 1):
+        state = load_file(in_two / f"{name}-{rank}.safetensors")
+        labels = [value for key, value in state.items() if key.startswith("course/pools.label.")]
+        assert len(labels) >= 8
+        changed = [bool(((label > 0) & (label < 1)).any()) for label in labels]
+        assert sum(changed) > 4, "what the network does not see decays"
+    if name == "sp-own":
+        assert bool(state["course/clusters.alpha"].any()), "the second process has what the first one learned"
 
 
 def test_synchronised_batch_norms_need_a_gpu(tmp_path: Path) -> None:
@@ -165,10 +180,17 @@ def test_a_lost_worker_is_replaced(tmp_path: Path, tiny: Path) -> None:
     assert [record["epoch"] for record in summaries[0]["history"]] == [1, 2]
 
 
-def test_processes_started_by_fabric(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "updates"),
+    [
+        (["supervised"], 0),
+        (["semantic_priors", "--vfm", "tiny-random", "--clusters", "2", "--start", "0"], 1),
+    ],
+)
+def test_processes_started_by_fabric(recipe: list[str], updates: int, tmp_path: Path, tiny: Path) -> None:
     """``--devices 2`` without a launcher."""
-    command = [sys.executable, "-m", "pitviper.train.cli", "supervised", "--out", str(tmp_path / "run")]
-    command += ["--config", str(settings(tmp_path)), "--model", "pit-n", "--data", str(tiny), "--epochs", "1"]
+    command = [sys.executable, "-m", "pitviper.train.cli", *recipe, "--out", str(tmp_path / "run")]
+    command += ["--config", str(settings(tmp_path)), "--model", "pit-n", "--data", str(tiny), "--epochs", "2"]
     command += ["--accelerator", "cpu", "--devices", "2", "--precision", "32-true", "--threads", "1"]
     done = subprocess.run(
         [*command, "--no-package"],
@@ -180,5 +202,6 @@ def test_processes_started_by_fabric(tmp_path: Path, tiny: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run'}\n", "one process answers"
-    assert done.stderr.count("epoch 1/1") == 1, "one process speaks"
+    assert done.stderr.count("epoch 2/2") == 1, "one process speaks"
+    assert done.stderr.count("labels updated") == done.stderr.count("clusters, ") == updates
     assert (tmp_path / "run/last.safetensors").exists()

@@ -58,8 +58,10 @@ class Course:
             self.snapshots.take(0, self.pools)
         if self.pools.later and not self.phases.holds_back(run.epoch):
             self.pools.join()
-            print("  the frames of the upper level join the training", file=sys.stderr, flush=True)
+            self._say("the frames of the upper level join the training")
         if run.step == 0 and self.phases.updates(run.epoch) and self._has_begun(run):
+            # Each process has running statistics of its own, which the average holds too.
+            self.pools.processes.take_over(run.average)
             with averaged_teacher(run) as predict:
                 self.pools.update(predict)
                 if self.reweighting:
@@ -70,11 +72,9 @@ class Course:
                     admitted = self.pools.mine(predict, allowed_misses=allowed)
             self.snapshots.take(run.epoch, self.pools)
             numbers = self.pools.describe()
-            print(
-                f"  labels updated, {admitted} frames admitted: {numbers['selected']:.0f} are trained with, "
-                f"{numbers['waiting']:.0f} wait",
-                file=sys.stderr,
-                flush=True,
+            self._say(
+                f"labels updated, {admitted} frames admitted: {numbers['selected']:.0f} are trained with, "
+                f"{numbers['waiting']:.0f} wait"
             )
         return self.pools.training_frames()
 
@@ -107,6 +107,10 @@ class Course:
         self.snapshots.load_state_dict(_below(state, "snapshots."))
         if self.reweighting:
             self.reweighting.load_state_dict(_below(state, "clusters."))
+
+    def _say(self, text: str) -> None:
+        if self.pools.processes.is_first:
+            print(f"  {text}", file=sys.stderr, flush=True)
 
     def _has_begun(self, run: TrainingRun) -> bool:
         return bool(run.history) and run.history[-1]["loss"] < self.start_loss

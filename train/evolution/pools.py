@@ -18,6 +18,7 @@ from pitviper.train.evolution.update import LABEL_THRESHOLD, UpdateRule, update_
 from pitviper.train.points.initial import easy_mask
 from pitviper.train.points.labels import point_mask
 from pitviper.train.points.source import PointFrame
+from pitviper.train.processes import Processes
 
 PROTECT = ("points", "initial")
 
@@ -57,15 +58,22 @@ class LabelPools:
         frames: With different names; a frame that is there twice is one, and is trained with twice.
         rule: How labels begin and change.
         later: Frames that ``join`` in the course of the run, and are neither trained with nor mined before.
+        processes: Which share the predictions; each has all labels.
 
     Raises:
         ValueError: No frame is easy, so that training has nothing to begin with.
     """
 
     def __init__(
-        self, frames: Sequence[PointFrame], rule: PoolRule, *, later: Sequence[PointFrame] = ()
+        self,
+        frames: Sequence[PointFrame],
+        rule: PoolRule,
+        *,
+        later: Sequence[PointFrame] = (),
+        processes: Processes | None = None,
     ) -> None:
         self.rule = rule
+        self.processes = processes or Processes()
         self.order = [each.frame.name for each in (*frames, *later)]
         self.frames = {each.frame.name: each for each in (*frames, *later)}
         self.later = {each.frame.name for each in later}
@@ -95,24 +103,26 @@ class LabelPools:
 
     def update(self, predict: Predict) -> None:
         """Let every label follow the prediction; all labels change, or none where a prediction fails."""
-        changed = {}
-        for name, label in self.labels.items():
-            each = self.frames[name]
-            if len(each.points):
-                found = predict(each.frame.image)
-                new = update_label(label.astype(np.float32), found, self.protected[name], self.rule.update)
-                changed[name] = new.astype(np.float16)
-        self.labels |= changed
+        names = [name for name in self.labels if len(self.frames[name].points)]
+
+        def updated(name: str) -> NDArray[np.float16]:
+            label, found = self.labels[name].astype(np.float32), predict(self.frames[name].frame.image)
+            return update_label(label, found, self.protected[name], self.rule.update).astype(np.float16)
+
+        self.labels |= dict(zip(names, self.processes.map(updated, names), strict=True))
         self._ready = None
 
     def mine(self, predict: Predict, *, allowed_misses: float) -> int:
         """Admit those of the waiting frames that the network sees well enough, and return their number."""
-        found = {}
-        for name, each in self.frames.items():
-            if name not in self.labels and name not in self.later:
-                found[name] = admit(predict(each.frame.image), each.points, allowed_misses=allowed_misses)
-        admitted = {name: mask for name, mask in found.items() if mask is not None}
-        for name, mask in admitted.items():
+        waiting = [name for name in self.frames if name not in self.labels and name not in self.later]
+
+        def seen(name: str) -> NDArray[np.bool_] | None:
+            each = self.frames[name]
+            return admit(predict(each.frame.image), each.points, allowed_misses=allowed_misses)
+
+        masks = self.processes.map(seen, waiting)
+        admitted = [(name, mask) for name, mask in zip(waiting, masks, strict=True) if mask is not None]
+        for name, mask in admitted:
             self._select(name, mask)
         self._ready = None
         return len(admitted)

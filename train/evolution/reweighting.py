@@ -74,18 +74,28 @@ class Weighting(ABC):
         numbers: dict[str, Any] = {}
         if due:
             started = time.perf_counter()
-            losses = [self._step(run, pools, number) for number in range(self.config.bilevel_steps)]
+            losses = self._steps(run, pools)
             seconds = time.perf_counter() - started
             self.seconds += seconds
             numbers["upper_loss"] = float(np.mean(losses))
-            print(
-                f"  {len(losses)} upper steps ({self.config.bilevel}) in {seconds:.1f} s, {self.seconds:.1f} s since "
-                "the run was started or resumed",
-                file=sys.stderr,
-                flush=True,
-            )
+            if pools.processes.is_first:
+                print(
+                    f"  {len(losses)} upper steps ({self.config.bilevel}) in {seconds:.1f} s, {self.seconds:.1f} s "
+                    "since the run was started or resumed",
+                    file=sys.stderr,
+                    flush=True,
+                )
         every = self.parameters.weights(torch.arange(len(self.parameters.alpha)))
         return {**numbers, "weights": [round(float(weight), 5) for weight in every]}
+
+    def _steps(self, run: TrainingRun, pools: LabelPools) -> list[float]:
+        """Losses of the upper steps, which the first process takes; the others get the weights that it ends with."""
+        steps, processes = range(self.config.bilevel_steps), pools.processes
+        losses = processes.of_first(lambda: [self._step(run, pools, number) for number in steps])
+        if processes.count > 1:
+            processes.take_over(unwrapped(run.task))
+            self.load_state_dict(processes.of_first(self.state_dict))
+        return losses
 
     def follow(self, predict: Predict) -> None:
         """Called at each update of the labels, with the averaged teacher; those of the upper level stay as they are."""

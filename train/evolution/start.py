@@ -27,13 +27,18 @@ from pitviper.train.point_config import (
 )
 from pitviper.train.points.initial import easy_mask
 from pitviper.train.points.source import PointFrame, load_point_frames, points_sha256
+from pitviper.train.processes import Processes
 
 DESCRIPTORS = "descriptors.json"
 """Cache of image descriptors in a run folder."""
 
 
 def start_course(
-    config: PointConfig, train_sets: Sequence[Dataset], folder: Path, *, processes: int
+    config: PointConfig,
+    train_sets: Sequence[Dataset],
+    folder: Path,
+    *,
+    processes: Processes | None = None,
 ) -> Course:
     """Read frames and points, group the frames where the recipe weighs them, and make the first labels.
 
@@ -41,40 +46,43 @@ def start_course(
         config: Settings.
         train_sets: Train splits; no other split is read.
         folder: Run folder, where descriptors are kept.
-        processes: Of the run.
+        processes: Of the run; labels and weights of clusters are the same in all.
 
     Raises:
         DatasetError: As in ``load_point_frames``.
-        ValueError: No frame to begin with, more clusters than frames, or more than one process: labels and weights of
-            clusters would drift apart.
+        ValueError: No frame to begin with, or more clusters than frames.
         ImportError: Clusters without scikit-image or scikit-learn.
     """
-    if processes > 1:
-        raise ValueError(
-            f"{config.recipe} runs in one process, got {processes}: labels that evolve are not kept alike in several; "
-            "pass --devices 1"
-        )
+    processes = processes or Processes()
     frames = load_point_frames(
-        train_sets, config.points, outline=config.outline, polarity=config.polarity, seed=config.seed
+        train_sets,
+        config.points,
+        outline=config.outline,
+        polarity=config.polarity,
+        seed=config.seed,
+        quiet=not processes.is_first,
     )
     facts: dict[str, Any] = {"points": _describe(config, frames)}
     upper: list[PointFrame] = []
     upper_until = 1.0
     reweighting: Weighting | None = None
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
-        clusters, about = group_frames(frames, config, folder)
+        everything = frames
+        clusters, about = processes.of_first(lambda: group_frames(everything, config, folder))
         frames, upper = split_frames(frames, share=config.upper_share, seed=config.seed)
         upper_until = config.upper_until
         if isinstance(config, SPReferenceConfig):
             kept = replace(_rule(config), least_share=-1.0)
-            reweighting = ReferenceReweighting(config, clusters, LabelPools(upper, kept))
+            reweighting = ReferenceReweighting(config, clusters, LabelPools(upper, kept, processes=processes))
         else:
             reweighting = Reweighting(config, clusters, [_first_label(each) for each in upper])
         facts["clusters"] = about | {"upper_frames": len(upper)}
-    pools = LabelPools(frames, _rule(config), later=upper if upper_until < 1.0 else ())
+    later = upper if upper_until < 1.0 else ()
+    pools = LabelPools(frames, _rule(config), later=later, processes=processes)
     phases = Phases(config.epochs, config.start, config.mine_until, config.interval, upper_until)
     start_loss = config.start_loss if isinstance(config, LESPSConfig) else float("inf")
-    _say(facts, pools)
+    if processes.is_first:
+        _say(facts, pools)
     return Course(pools, phases, facts=facts, start_loss=start_loss, reweighting=reweighting)
 
 

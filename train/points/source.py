@@ -50,6 +50,7 @@ def load_point_frames(
     outline: str = "edges",
     polarity: str = "bright",
     seed: int = 0,
+    quiet: bool = False,
 ) -> list[PointFrame]:
     """Read frames, their points and the initial masks of these.
 
@@ -62,6 +63,7 @@ def load_point_frames(
         outline: As in ``initial_mask``.
         polarity: As there.
         seed: Of coarse points, which depend on it and on the frame's name alone.
+        quiet: Do not say how many frames are left out.
 
     Raises:
         DatasetError: The file lists no frame of a data set that has masks, or one that no set has, or two; a point is
@@ -71,7 +73,7 @@ def load_point_frames(
     listed = _listed(source)
     loaded: dict[Dataset, list[PointFrame]] = {}
     for dataset, samples in _chosen(datasets, listed, source).items():
-        if len(samples) < len(dataset):
+        if len(samples) < len(dataset) and not quiet:
             print(
                 f"{dataset.name}: {len(dataset) - len(samples)} of {len(dataset)} frames are not in {source} and are "
                 "left out; a frame without target is listed without points",
