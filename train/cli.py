@@ -293,9 +293,9 @@ def _tune(options: argparse.Namespace) -> int:
 
 def _end(options: argparse.Namespace) -> int:
     """The first process packages the finished run and prints its folder."""
-    from lightning_fabric.utilities.rank_zero import rank_zero_only
+    from pitviper.train.processes import speaks_for_all
 
-    if getattr(rank_zero_only, "rank", 0):
+    if not speaks_for_all():
         return 0
     if not options.no_package:
         from pitviper.train.package import package_finished

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pitviper.core.datasets import open_dataset
 from pitviper.train.point_config import PointConfig
 from pitviper.train.points.source import count_point_frames
+from pitviper.train.processes import speaks_for_all
 
 Config = TypeVar("Config", bound=PointConfig)
 
@@ -44,7 +45,7 @@ def suit_few_frames(config: Config, given: Collection[str]) -> Config:
     changes = {
         name: value for name, value in wanted.items() if name not in given and value != getattr(config, name)
     }
-    if changes:
+    if changes and speaks_for_all():
         told = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
         print(f"{count} frames with labels are few, so the run takes {told}", file=sys.stderr, flush=True)
     return replace(config, **changes)

@@ -7,10 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+
+def speaks_for_all() -> bool:
+    """Whether this process is the first of its run, as far as its launcher told; also before Fabric has started."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 class Processes:
