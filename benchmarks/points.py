@@ -157,13 +157,13 @@ def publish(
     options: argparse.Namespace, runs: list[dict[str, Any]], sets: Iterable[Dataset]
 ) -> dict[str, Any]:
     """Write what there is so far."""
-    against_ours = [r for r in runs if r["condition"].startswith(OURS)]
+    from_points = [r for r in runs if r["condition"] != BASE]
     result = {
         **facts(settings_of(Cell(options.models[0], BASE, 0), options), sets),
         "points": options.points,
         "runs": runs,
         "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
-        "parts": summarise(against_ours, base=OURS, metrics=METRICS[2:]),
+        "parts": summarise(from_points, base=OURS, metrics=METRICS[2:]),
         "late_deviation": late_summary(runs),
     }
     print(write_result(options.name, result, folder=options.results), flush=True)
