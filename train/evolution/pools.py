@@ -128,19 +128,27 @@ class LabelPools:
         return len(admitted)
 
     def describe(self) -> dict[str, float]:
-        """``selected`` and ``waiting`` frames, and, as a diagnosis, ``label_iou``: that of all labels with the truth.
+        """``selected`` and ``waiting`` frames, and, as a diagnosis, the labels in use beside the truth.
 
-        The truth counts over the selected frames that have one, pooled over their pixels.
+        ``label_iou`` is pooled over all their pixels, so that large targets decide it; ``label_niou`` is the mean of
+        the frames with targets, and ``label_area`` their median of the label's area as a share of the truth's.
         """
         waiting = len(self.frames) - len(self.labels) - len(self.later)
-        numbers = {"selected": len(self.labels), "waiting": waiting}
-        common = union = 0
+        numbers: dict[str, float] = {"selected": len(self.labels), "waiting": waiting}
+        counts = []
         for name, label in self.labels.items():
             truth = self.frames[name].truth
             if truth is not None:
                 mask = label > LABEL_THRESHOLD
-                common, union = common + int((mask & truth).sum()), union + int((mask | truth).sum())
-        return {**numbers, **({"label_iou": common / union} if union else {})}
+                counts.append(((mask & truth).sum(), (mask | truth).sum(), mask.sum(), truth.sum()))
+        common, union, area, true = np.array(counts, float).reshape(-1, 4).T
+        if not union.any():
+            return numbers
+        numbers["label_iou"] = float(common.sum() / union.sum())
+        if (with_target := true > 0).any():
+            numbers["label_niou"] = float((common / np.maximum(union, 1))[with_target].mean())
+            numbers["label_area"] = float(np.median((area / np.maximum(true, 1))[with_target]))
+        return numbers
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that changes in a run, as tensors; frames are known by their place among the different ones."""

@@ -45,7 +45,8 @@ def test_easy_frames_begin(pools: MakePools) -> None:
     assert bright.mask.dtype == np.bool_
     assert bright.mask.sum() == len(bright.targets) == 18
     assert not empty.mask.any()
-    assert found.describe() == {"selected": 2, "waiting": 1, "label_iou": 1.0}
+    told = {"selected": 2, "waiting": 1, "label_iou": 1.0, "label_niou": 1.0, "label_area": 1.0}
+    assert found.describe() == told
 
 
 def test_every_frame_begins_with_a_share_below_zero_or_from_points(pools: MakePools) -> None:
@@ -84,6 +85,21 @@ def test_updates_grow_and_decay(pools: MakePools) -> None:
     for _ in range(60):
         held.update(lambda image: perfect(image) * 0)
     assert held.training_frames()[0].mask.sum() == 18
+
+
+def test_labels_that_grow_are_told(pools: MakePools) -> None:
+    """Beside the truth: 9 of the 25 pixels of each square that the network sees."""
+    found = pools()
+    truth = found.frames["s/bright"].truth
+    assert truth is not None
+    for _ in range(3):
+        found.update(perfect)
+    seen, true = perfect(truth) > 0.5, int(truth.sum())
+    told = found.describe()
+    assert told["label_area"] == pytest.approx(seen.sum() / true)
+    assert (
+        told["label_iou"] == told["label_niou"] == pytest.approx((seen & truth).sum() / (seen | truth).sum())
+    )
 
 
 def test_frames_without_points_are_not_asked_for(pools: MakePools) -> None:

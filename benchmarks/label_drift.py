@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do labels get better as they evolve? The first and the last labels of finished runs against the masks.
+
+    python benchmarks/label_drift.py --data NUAA-SIRST --data NUDT-SIRST RUN RUN ...
+
+RUN is the folder of a finished run from points, with its checkpoint, such as ``points.py`` leaves. The masks judge and
+serve for nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fdep_table import markdown as lines
+from record import RESULTS, write_result
+from safetensors.torch import load_file
+
+from pitviper.core.datasets import open_dataset
+from pitviper.train.config import stored_config
+from pitviper.train.evolution.pools import LabelPools, PoolRule
+from pitviper.train.evolution.start import split_frames
+from pitviper.train.point_config import PointConfig, SemanticPriorsConfig
+from pitviper.train.points.source import PointFrame, load_point_frames
+from pitviper.train.run import load_run
+from pitviper.train.state import CHECKPOINT
+
+_LABELS = "companion/pools."
+_MEASURES = ("label_iou", "label_niou", "label_area")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the result file goes")
+    options = parser.parse_args(arguments)
+    result = {"runs": [look(folder, tuple(options.data)) for folder in options.runs]}
+    print(write_result("label_drift", result, folder=options.results))
+    print(markdown(result))
+    return 0
+
+
+@cache
+def read_frames(
+    data: tuple[str, ...], points: str, outline: str, polarity: str, seed: int
+) -> list[PointFrame]:
+    """Frames of the train splits; coarse points alone depend on the seed."""
+    sets = [open_dataset(root, "train") for root in data]
+    return load_point_frames(sets, points, outline=outline, polarity=polarity, seed=seed, quiet=True)
+
+
+def look(folder: Path, data: tuple[str, ...]) -> dict[str, Any]:
+    """First and last labels of a run, by data set."""
+    config = stored_config(load_run(folder, "last")[1])
+    assert isinstance(config, PointConfig)
+    seed = config.seed if config.points == "coarse" else 0
+    frames = read_frames(data, config.points, config.outline, config.polarity, seed)
+    later: list[PointFrame] = []
+    if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
+        frames, later = split_frames(frames, share=config.upper_share, seed=config.seed)
+    pools = LabelPools(frames, PoolRule(least_share=-1.0), later=later)
+    pools.join()
+    first = by_set(pools)
+    state = load_file(folder / CHECKPOINT)
+    pools.load_state_dict({k.removeprefix(_LABELS): v for k, v in state.items() if k.startswith(_LABELS)})
+    last = by_set(pools)
+    return {"run": folder.name, "sets": {name: {"first": first[name], "last": last[name]} for name in first}}
+
+
+def by_set(pools: LabelPools) -> dict[str, dict[str, float]]:
+    """What ``LabelPools.describe`` tells of the labels of each data set."""
+    everything, told = pools.labels, {}
+    for name in dict.fromkeys(frame.partition("/")[0] for frame in pools.frames):
+        pools.labels = {frame: label for frame, label in everything.items() if frame.startswith(f"{name}/")}
+        numbers = pools.describe()
+        told[name] = {measure: round(numbers[measure], 4) for measure in _MEASURES}
+    pools.labels = everything
+    return told
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A row for each run and set."""
+    rows = [
+        [run["run"], name, *(f"{shown(sets['first'], m)} → {shown(sets['last'], m)}" for m in _MEASURES)]
+        for run in result["runs"]
+        for name, sets in run["sets"].items()
+    ]
+    head: Sequence[str] = [
+        "run",
+        "set",
+        "IoU of labels, first → last",
+        "mean IoU of frames",
+        "median share of the true area",
+    ]
+    return lines(head, rows)
+
+
+def shown(numbers: dict[str, float], measure: str) -> str:
+    return f"{numbers[measure]:.2f}" if measure == "label_area" else f"{100 * numbers[measure]:.1f}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
