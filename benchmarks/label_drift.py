@@ -83,24 +83,27 @@ def by_set(pools: LabelPools) -> dict[str, dict[str, float]]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """A row for each run and set."""
+    """Means over the seeds of each recipe: the name of a run ends with its seed."""
+    groups: dict[tuple[str, str], list[dict[str, dict[str, float]]]] = {}
+    for run in result["runs"]:
+        for name, sets in run["sets"].items():
+            groups.setdefault((run["run"].rpartition("-")[0], name), []).append(sets)
     rows = [
-        [run["run"], name, *(f"{shown(sets['first'], m)} → {shown(sets['last'], m)}" for m in _MEASURES)]
-        for run in result["runs"]
-        for name, sets in run["sets"].items()
+        [
+            recipe,
+            name,
+            str(len(seeds)),
+            *(f"{shown(seeds, 'first', m)} → {shown(seeds, 'last', m)}" for m in _MEASURES),
+        ]
+        for (recipe, name), seeds in groups.items()
     ]
-    head: Sequence[str] = [
-        "run",
-        "set",
-        "IoU of labels, first → last",
-        "mean IoU of frames",
-        "median share of the true area",
-    ]
-    return lines(head, rows)
+    head = ["run", "set", "seeds", "IoU of all pixels", "mean IoU of frames", "median share of the true area"]
+    return "Labels in use against the masks, at the beginning → at the end of a run:\n\n" + lines(head, rows)
 
 
-def shown(numbers: dict[str, float], measure: str) -> str:
-    return f"{numbers[measure]:.2f}" if measure == "label_area" else f"{100 * numbers[measure]:.1f}"
+def shown(seeds: Sequence[dict[str, dict[str, float]]], when: str, measure: str) -> str:
+    value = sum(sets[when][measure] for sets in seeds) / len(seeds)
+    return f"{value:.2f}" if measure == "label_area" else f"{100 * value:.1f}"
 
 
 if __name__ == "__main__":

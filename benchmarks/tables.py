@@ -17,6 +17,7 @@ import engines
 import fdep_table
 import first_masks
 import frontier_table
+import label_drift
 import points_table
 import static_table
 import tracking_table
@@ -136,6 +137,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "fdep_use": ("fdep_use", fdep_table.use),
     "first_masks": ("first_masks", first_masks.table),
     "points": ("points", points_table.markdown),
+    "label_drift": ("label_drift", label_drift.markdown),
     "static_triton": ("static_report", static_table.triton),
     "static_cuda": ("static_report", static_table.cuda),
     "static_frames": ("static_report", static_table.frames),

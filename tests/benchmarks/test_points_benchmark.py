@@ -81,3 +81,20 @@ def test_from_runs_to_a_table(script: ModuleType, data: Path, tmp_path: Path) ->
     assert "of supervised IoU" in table
     assert "salient (2 targets)" in table, "two frames, however many seeds"
     assert script.main(words) == 0, "finished runs are kept"
+
+
+def test_labels_of_finished_runs(
+    benchmark_script: Callable[[str], ModuleType], script: ModuleType, data: Path, tmp_path: Path
+) -> None:
+    work, words = tmp_path / "work", ["--data", str(data), "--results", str(tmp_path)]
+    short = ["--epochs", "3", "--crop", "64", "--batch", "2", "--seeds", "0", "--conditions", "pal+start=0.0"]
+    assert script.main(["--work", str(work), *words, *short]) == 0
+    drift = benchmark_script("label_drift")
+    assert drift.main([*words, str(work / "pit-n-pal+start=0.0-0")]) == 0
+    result: dict[str, Any] = json.loads((tmp_path / "label_drift.json").read_text())
+    (run,) = result["runs"]
+    history = json.loads((work / run["run"] / "run.json").read_text())["history"]
+    told = history[-1]["companion"]
+    for measure, value in run["sets"]["dots"]["last"].items():
+        assert value == pytest.approx(told[measure], abs=1e-4), "as the run itself told at its end"
+    assert "| pit-n-pal+start=0.0 | dots | 1 |" in drift.markdown(result)
