@@ -136,10 +136,11 @@ class LabelPools:
         waiting = len(self.frames) - len(self.labels) - len(self.later)
         numbers: dict[str, float] = {"selected": len(self.labels), "waiting": waiting}
         counts = []
-        for name, label in self.labels.items():
-            truth = self.frames[name].truth
+        for name, each in self.frames.items():
+            # In the order of the data, since a mean depends on it, and a resumed run tells the same numbers.
+            truth = each.truth if name in self.labels else None
             if truth is not None:
-                mask = label > LABEL_THRESHOLD
+                mask = self.labels[name] > LABEL_THRESHOLD
                 counts.append(((mask & truth).sum(), (mask | truth).sum(), mask.sum(), truth.sum()))
         common, union, area, true = np.array(counts, float).reshape(-1, 4).T
         if not union.any():
