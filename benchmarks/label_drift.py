@@ -23,7 +23,7 @@ from pitviper.core.datasets import open_dataset
 from pitviper.train.config import stored_config
 from pitviper.train.evolution.pools import LabelPools, PoolRule
 from pitviper.train.evolution.start import split_frames
-from pitviper.train.point_config import PointConfig, SemanticPriorsConfig
+from pitviper.train.point_config import LESPSConfig, PointConfig, SemanticPriorsConfig
 from pitviper.train.points.source import PointFrame, load_point_frames
 from pitviper.train.run import load_run
 from pitviper.train.state import CHECKPOINT
@@ -62,24 +62,26 @@ def look(folder: Path, data: tuple[str, ...]) -> dict[str, Any]:
     later: list[PointFrame] = []
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
         frames, later = split_frames(frames, share=config.upper_share, seed=config.seed)
-    pools = LabelPools(frames, PoolRule(least_share=-1.0), later=later)
-    pools.join()
-    first = by_set(pools)
+    # Every frame, so that first and last are those of the same ones; the run began with the easy ones alone.
+    rule = PoolRule(least_share=-1.0, from_points=isinstance(config, LESPSConfig))
+    first, last = LabelPools(frames, rule, later=later), LabelPools(frames, rule, later=later)
+    first.join()
     state = load_file(folder / CHECKPOINT)
-    pools.load_state_dict({k.removeprefix(_LABELS): v for k, v in state.items() if k.startswith(_LABELS)})
-    last = by_set(pools)
-    return {"run": folder.name, "sets": {name: {"first": first[name], "last": last[name]} for name in first}}
+    last.load_state_dict({k.removeprefix(_LABELS): v for k, v in state.items() if k.startswith(_LABELS)})
+    sets: dict[str, list[str]] = {}
+    for name in last.labels:
+        sets.setdefault(name.partition("/")[0], []).append(name)
+    return {
+        "run": folder.name,
+        "sets": {
+            data: {when: compare(pools, names) for when, pools in (("first", first), ("last", last))}
+            for data, names in sets.items()
+        },
+    }
 
 
-def by_set(pools: LabelPools) -> dict[str, dict[str, float]]:
-    """What ``LabelPools.describe`` tells of the labels of each data set."""
-    everything, told = pools.labels, {}
-    for name in dict.fromkeys(frame.partition("/")[0] for frame in pools.frames):
-        pools.labels = {frame: label for frame, label in everything.items() if frame.startswith(f"{name}/")}
-        numbers = pools.describe()
-        told[name] = {measure: round(numbers[measure], 4) for measure in _MEASURES}
-    pools.labels = everything
-    return told
+def compare(pools: LabelPools, names: list[str]) -> dict[str, float]:
+    return {measure: round(value, 4) for measure, value in pools.compare(names).items()}
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -98,7 +100,10 @@ def markdown(result: dict[str, Any]) -> str:
         for (recipe, name), seeds in groups.items()
     ]
     head = ["run", "set", "seeds", "IoU of all pixels", "mean IoU of frames", "median share of the true area"]
-    return "Labels in use against the masks, at the beginning → at the end of a run:\n\n" + lines(head, rows)
+    return (
+        "Labels of the frames that are in use at the end of a run against the masks: their first ones (single pixels "
+        "where a point has no outline, though such frames wait) → their last ones:\n\n"
+    ) + lines(head, rows)
 
 
 def shown(seeds: Sequence[dict[str, dict[str, float]]], when: str, measure: str) -> str:

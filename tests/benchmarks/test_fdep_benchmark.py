@@ -88,21 +88,6 @@ def test_conditions_differ_in_nothing_else(script: ModuleType) -> None:
     assert (found[4]["levels"], found[4]["samf_style"], found[4]["distillation"]) == ((2, 6), "plain", 16.0)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--conditions", "oracle"], "unknown condition 'oracle'; known are supervised, random, in-domain"),
-        (["--conditions", "in-domain"], "in-domain needs --prior FILE"),
-        (["--conditions", "dino+lr=1"], "'lr=1' is no SETTING=VALUE of fdep; settings are distillation"),
-    ],
-)
-def test_bad_conditions_are_refused_before_any_training(
-    script: ModuleType, words: list[str], message: str
-) -> None:
-    with pytest.raises(SystemExit, match=message):
-        options_for(script, *words)
-
-
 def test_from_runs_to_tables_and_again(
     script: ModuleType, data: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,21 +34,6 @@ def test_conditions_differ_in_what_they_name(script: ModuleType) -> None:
     assert {k for k in found[3] if found[3][k] != found[4][k]} == {"bilevel", "strength"}
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--conditions", "oracle"], "unknown condition 'oracle'; known are supervised, pal"),
-        (["--conditions", "semantic_priors"], "semantic_priors needs --prior FILE"),
-        (["--conditions", "pal+lr=1"], "'lr=1' is no SETTING=VALUE of pal; settings are .*least_share"),
-    ],
-)
-def test_bad_conditions_are_refused_before_any_training(
-    script: ModuleType, words: list[str], message: str
-) -> None:
-    with pytest.raises(SystemExit, match=message):
-        options_for(script, *words)
-
-
 def test_late_deviation_is_that_of_the_last_fifth(script: ModuleType) -> None:
     history = [{"validation": {"a": {"iou": iou}}} for iou in [0.0] * 8 + [0.4, 0.6]]
     assert script.late_deviation(history) == {"a": pytest.approx(0.02**0.5)}

@@ -65,6 +65,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Callable[..., Sup
     return train_supervised(config(), tmp_path_factory.mktemp("runs") / "whole", hardware=CPU)
 
 
+@contextmanager
+def interrupted_by(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, die: Callable[..., None]
+) -> Iterator[None]:
+    """Inside, ``die`` stands for ``owner.name``, and has to interrupt the run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, die)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
 @pytest.fixture
 def killed_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
     """Inside ``with killed_in_epoch(n):`` a run dies after the steps of epoch n and before its checkpoint."""
@@ -80,10 +91,8 @@ def killed_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Abstract
             if epoch == number:
                 raise KeyboardInterrupt
 
-        with monkeypatch.context() as patch:
-            patch.setattr(ConsoleObserver, "epoch", die)
-            with pytest.raises(KeyboardInterrupt):
-                yield
+        with interrupted_by(monkeypatch, ConsoleObserver, "epoch", die):
+            yield
 
     return killed
 
@@ -101,9 +110,7 @@ def killed_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Abst
             if (run.epoch, run.step) == (epoch, step):
                 raise KeyboardInterrupt
 
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "_save", die)
-            with pytest.raises(KeyboardInterrupt):
-                yield
+        with interrupted_by(monkeypatch, loop, "_save", die):
+            yield
 
     return killed

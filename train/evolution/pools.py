@@ -128,18 +128,22 @@ class LabelPools:
         return len(admitted)
 
     def describe(self) -> dict[str, float]:
-        """``selected`` and ``waiting`` frames, and, as a diagnosis, the labels in use beside the truth.
+        """``selected`` and ``waiting`` frames, and what ``compare`` tells of the former, as a diagnosis."""
+        waiting = len(self.frames) - len(self.labels) - len(self.later)
+        return {"selected": len(self.labels), "waiting": waiting, **self.compare(self.labels)}
+
+    def compare(self, names: Collection[str]) -> dict[str, float]:
+        """Labels of these frames beside the truth, where there is one.
 
         ``label_iou`` is pooled over all their pixels, so that large targets decide it; ``label_niou`` is the mean of
         the frames with targets, and ``label_area`` their median of the label's area as a share of the truth's.
         """
-        waiting = len(self.frames) - len(self.labels) - len(self.later)
-        numbers: dict[str, float] = {"selected": len(self.labels), "waiting": waiting}
+        numbers: dict[str, float] = {}
         counts = []
+        # In the order of the data, since a mean depends on it, and a resumed run tells the same numbers.
         for name, each in self.frames.items():
-            # In the order of the data, since a mean depends on it, and a resumed run tells the same numbers.
-            truth = each.truth if name in self.labels else None
-            if truth is not None:
+            truth = each.truth
+            if name in names and truth is not None:
                 mask = self.labels[name] > LABEL_THRESHOLD
                 counts.append(((mask & truth).sum(), (mask | truth).sum(), mask.sum(), truth.sum()))
         common, union, area, true = np.array(counts, float).reshape(-1, 4).T

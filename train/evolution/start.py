@@ -69,7 +69,7 @@ def start_course(
     if isinstance(config, SemanticPriorsConfig) and config.bilevel != "none":
         everything = frames
         clusters, about = processes.of_first(lambda: group_frames(everything, config, folder))
-        frames, upper = split_frames(frames, share=config.upper_share, seed=config.seed)
+        frames, upper = split_frames(everything, share=config.upper_share, seed=config.seed)
         upper_until = config.upper_until
         if isinstance(config, SPReferenceConfig):
             kept = replace(_rule(config), least_share=-1.0)
