@@ -33,6 +33,8 @@ _STATUSES: Final = (
 )
 _PAGEABLE, _PINNED, _GPU = 0, 1, 2
 _SLOTS: Final = 2
+_LOWEST_THRESHOLD: Final = 2.0**-16
+_MOST_TARGETS: Final = 65535
 _AROUND: Final = 2
 """Operations of a frame beside the launches of its plan: `standardise` and `extract_targets`."""
 
@@ -108,10 +110,11 @@ class FusedRuntime:
         plan: The file of a plan (``Plan.to_bytes()``).
         device: ``cpu``, ``host`` (the GPU's kernels run on the CPU, for proof) or ``cuda:N``.
         half: Maps and weights in fp16 or, if False, fp32; None takes the device's default.
-        threshold: Probability in [0, 1) that a pixel has to exceed; None takes the plan's.
+        threshold: Probability, at least 2^-16 and below 1, that a pixel has to exceed; None takes the plan's.
         max_targets: Most targets of one frame, 1 to 65535; those with the highest peaks.
 
     Raises:
+        ValueError: ``threshold`` or ``max_targets`` is out of range.
         RuntimeFailure: The plan cannot be used, or the device is not there.
         NativeUnavailable: The compiled module is missing.
     """
@@ -127,6 +130,11 @@ class FusedRuntime:
     ) -> None:
         if runtime_missing():
             raise native.NativeUnavailable(runtime_missing())
+        # The C interface has values of its own for "the default", which nobody means who gives a number here.
+        if threshold is not None and not _LOWEST_THRESHOLD <= threshold < 1.0:
+            raise ValueError(f"threshold must be at least 2^-16 and below 1, or None, got {threshold}")
+        if not 1 <= max_targets <= _MOST_TARGETS:
+            raise ValueError(f"max_targets must be 1 to {_MOST_TARGETS}, got {max_targets}")
         self._native = native.load()
         self._max_targets = max_targets
         # What frames in flight are read from: the runtime may read pinned and GPU memory until it has the result.
@@ -147,7 +155,14 @@ class FusedRuntime:
         return found
 
     def prepare(self, shape: tuple[int, int]) -> None:
-        """Allocate for frames of ``shape`` (H, W), so that the first is no slower than the others."""
+        """Allocate for frames of ``shape`` (H, W), so that the first one does not.
+
+        On a GPU the first two frames of a shape, type and threshold are slower all the same: they record their
+        launches.
+
+        Raises:
+            RuntimeFailure: ``PV_FRAME`` (no such frame can be run) or ``PV_MEMORY``.
+        """
         self._call("prepare", self._handle, *shape)
 
     def submit(self, frame: Any, *, id: int = 0, pinned: bool = False, stream: int = 0) -> None:
@@ -155,12 +170,12 @@ class FusedRuntime:
 
         Args:
             frame: uint8, uint16, float16 or float32 [H, W], at least 32 x 32: a NumPy array, an object with
-                ``__cuda_array_interface__`` (PyTorch and CuPy on a GPU), or with ``__dlpack__`` (of a GPU too).
+                ``__cuda_array_interface__`` (CuPy) or with ``__dlpack__`` (PyTorch), of a GPU too.
                 It is never written to; what is pinned or on a GPU must stay as it is until its result was polled.
             id: Comes back with the result.
             pinned: The array lies in page-locked memory, so that it need not be copied first.
-            stream: Address of the CUDA stream whose earlier work writes the frame (1 is the default stream); 0 if
-                that work is done.
+            stream: Address of the CUDA stream whose earlier work writes the frame (1 is the default stream); 0 if the
+                frame says so itself (CuPy, PyTorch) or that work is done.
 
         Raises:
             TypeError: Not such an object, or another dtype.
@@ -235,7 +250,13 @@ class FusedRuntime:
         return maps
 
     def set_threshold(self, threshold: float) -> None:
-        """Probability in [0, 1) for the frames that are submitted from now on."""
+        """Probability for the frames that are submitted from now on, at least 2^-16 and below 1.
+
+        On a GPU the next two frames record their launches anew.
+
+        Raises:
+            RuntimeFailure: ``PV_ARGUMENT``, it is out of range.
+        """
         self._call("set_threshold", self._handle, threshold)
 
     def close(self) -> None:
@@ -270,7 +291,9 @@ class FusedRuntime:
 def _given(frame: Any, pinned: bool, stream: int) -> _Given:
     """A frame in whatever holds it. Raises TypeError and ValueError as `FusedRuntime.submit`."""
     interface, owner = getattr(frame, "__cuda_array_interface__", None), frame
-    if interface is None and dlpack.on_gpu(frame):
+    # Without a stream in it (PyTorch's) nothing would wait for the work that writes the frame; DLPack does.
+    orders = interface is not None and (stream or "stream" in interface)
+    if not orders and dlpack.on_gpu(frame):
         there = dlpack.exported(frame)
         interface, owner = there.interface, (frame, there.owner)
     if interface is not None:

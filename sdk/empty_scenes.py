@@ -35,6 +35,7 @@ def calibrate(
     block: int | None = None,
     frames: int | None = None,
     confidence: float = 0.95,
+    timeout_s: float = 5.0,
     progress: Callable[[float], object] | None = None,
 ) -> Calibration:
     """Measure how high a detector scores on scenes that hold no target: in log-odds where its engine gives them.
@@ -46,11 +47,12 @@ def calibrate(
         block: Frames of a block; None takes one second of a source that has a frame rate, else one frame.
         frames: Stop after so many.
         confidence: Of the bounds, in (0, 1).
+        timeout_s: Longest wait for a frame, as of `Detector.stream`.
         progress: Called with the highest score of each frame, by the scale of the calibration.
 
     Raises:
         InputError: An argument out of range, or fewer frames than one block.
-        SourceError: The source failed.
+        SourceError: The source failed, or `SourceTimeout`: no frame came in time.
     """
     if frames is not None and frames < 1:
         raise InputError(f"frames must be at least 1, got {frames}")
@@ -65,7 +67,7 @@ def calibrate(
             detector.engine_info.name,
         )
     # The map alone is needed, so the targets are looked for at a threshold that hardly any pixel reaches.
-    with detector.stream(source, mode="all", threshold=_HIGH[scale]) as stream:
+    with detector.stream(source, mode="all", threshold=_HIGH[scale], timeout_s=timeout_s) as stream:
         for found in stream:
             scores.append(highest_score(found, scale))
             shapes.add(found.shape)

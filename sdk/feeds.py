@@ -174,7 +174,8 @@ class Feed:
         since = self._reading_since
         if since is None:
             return self._plan.timeout_s
-        # A source that reconnects cuts its own reads off, says when it last tried, and needs the time to do so.
+        # A source that reconnects cuts its own reads off, says when it last tried, and needs the time to do so. One
+        # that waits for the time of a recorded frame says when it last did.
         alive_at: float | None = getattr(self._source, "alive_at", None)
         limit = self._plan.timeout_s * (1 if alive_at is None else 3)
         return max(asked, since, alive_at or 0.0) + limit - now
@@ -214,7 +215,7 @@ class Feed:
         """Stop the reader, wait for it, and count the frames that it left."""
         self.stop()
         # The source's own time limit ends a read that hangs; a thread that outlives it is a daemon.
-        limit = self._plan.timeout_s + 1.0
+        limit = min(self._plan.timeout_s + 1.0, threading.TIMEOUT_MAX)
         self._thread.join(limit)
         if self._thread.is_alive():
             _LOG.warning("the source still hangs in a read after %g s and is left behind", limit)

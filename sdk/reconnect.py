@@ -87,7 +87,7 @@ class ReconnectingSource(Source):
         self.recovering = False
         self.reconnects = 0
         self._wakeup = Wakeup()
-        self._alive_at: float | None = time.monotonic()
+        self._alive_at = time.monotonic()
         self._attempts = 0
         self._waits = policy.waits()
 

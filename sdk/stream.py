@@ -79,6 +79,7 @@ class Stream:
         self._threshold = settings.threshold
         self._ledger = Ledger()
         self._continuity = Continuity()
+        self._refused = 0
         self._window = StageWindow()
         self._ready: deque[_Work] = deque()
         self._last_map: ProbabilityMap | None = None
@@ -198,8 +199,10 @@ class Stream:
                 if self._settings.on_error != "skip":
                     raise InputError(f"frame {work.frame.index}{name}: {error}") from error
                 self._ledger.drop("refused")
+                self._refused += work.lost + 1
                 _LOG.warning("skipped frame %d%s: %s", work.frame.index, name, error)
                 continue
+            self._refused = 0
             return self._handed_on(work.frame, found)
 
     def _take(self, wait_s: float | None) -> _Work | None:
@@ -236,7 +239,8 @@ class Stream:
 
     def _found(self, work: _Work) -> Detections:
         frame = work.frame
-        flags = (*frame.flags, *self._continuity.see(frame, work.lost))
+        # What was lost before a refused frame is missing before the next one too, and that frame itself.
+        flags = (*frame.flags, *self._continuity.see(frame, work.lost + self._refused))
         if self._monitor is not None:
             flags = (*flags, *self._monitor.observe(frame.image, flags).flags)
         if work.found is None:

@@ -219,6 +219,8 @@ class CudaDevice final : public Device {
     }
     if (frame.place == PV_GPU) check_owner(frame);
     if (frame.place == PV_PAGEABLE || frame.row_bytes < 0) {
+      // Here the host reads the frame, and at once.
+      if (frame.stream != nullptr) require(cudaEventSynchronize(given_), "the frame's stream failed on the GPU");
       for (std::size_t y = 0; y < rows; ++y) {
         std::memcpy(static_cast<char*>(memory.staging) + y * dense,
                     static_cast<const char*>(frame.data) + static_cast<std::ptrdiff_t>(y) * frame.row_bytes, dense);

@@ -208,7 +208,8 @@ struct Components : PhaseDefaults {
       const int index = space.active[i], y = index / words, column = index % words * kWordBits;
       for_each_run(space.mask[index], [&](int begin, int end) {
         std::int32_t number = space.parents[index * kWordBits + begin];
-        if (number >= 0) number = space.parents[number];
+        // More than one link, where another thread's late write in count_roots put an earlier ancestor back.
+        while (number >= 0) number = space.parents[number];
         add_run(args, frame, space.components[-1 - number], y, column + begin, column + end);
       });
     }

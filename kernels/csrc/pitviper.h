@@ -17,7 +17,8 @@
  * Errors: every function returns a status; pv_last_error has the sentence. No function throws, exits or prints.
  *
  * Memory: everything is allocated by pv_open and by the first frame of a larger shape (or by pv_prepare). After that
- * pv_submit and pv_poll allocate nothing.
+ * pv_submit and pv_poll allocate nothing, but for a GPU's launches: they are recorded as a graph, which the first frame
+ * of a shape, type and threshold makes in each of the two places for a frame in flight. That frame runs twice.
  */
 #ifndef PITVIPER_H
 #define PITVIPER_H
@@ -141,8 +142,8 @@ PV_API const char* pv_last_error(void);
 PV_API pv_status pv_open(const char* path, const pv_options* options, pv_detector* detector);
 PV_API pv_status pv_open_memory(const void* plan, size_t bytes, const pv_options* options, pv_detector* detector);
 
-/* Allocates for frames of this shape, so that the first one is no slower than the others. Waits for frames in flight.
- */
+/* Allocates for frames of this shape, so that the first one does not. Waits for frames in flight. On a GPU the first
+ * two frames are slower all the same: they record their launches. */
 PV_API pv_status pv_prepare(pv_detector detector, int height, int width);
 
 /* Begins a frame. Up to two may be in flight; a CPU finishes it before returning. */
@@ -163,6 +164,8 @@ PV_API pv_status pv_map(pv_detector detector, float* probability, size_t count);
 PV_API pv_status pv_profile(pv_detector detector, const pv_frame* frame, pv_launch* launches, int capacity, int* count,
                             pv_clock* clock);
 
+/* For the frames that are submitted from now on. On a GPU the next two record their launches anew, so a threshold is no
+ * value to change with every frame. */
 PV_API pv_status pv_set_threshold(pv_detector detector, double threshold);
 PV_API pv_status pv_describe(pv_detector detector, pv_info* info);
 

@@ -83,7 +83,7 @@ Runtime::Runtime(Plan plan, std::unique_ptr<Device> device, double threshold, in
     statistics_[slot].grow(sizeof(FrameStatistics));
     records_[slot].grow(extractor::output_bytes(max_targets));
   }
-  set_threshold(threshold >= 0.0 ? threshold : plan_.threshold);
+  set_threshold(threshold < 0.0 ? plan_.threshold : threshold);
   program_.launches.resize(plan_.launches.size());
   load_weights();
 }
@@ -151,8 +151,8 @@ void Runtime::check_shape(int height, int width) const {
 }
 
 void Runtime::prepare(int height, int width) {
-  if (height == height_ && width == width_) return;
   check_shape(height, width);
+  if (height == height_ && width == width_) return;
   drain();
   height_ = width_ = 0;
   map_height_ = 0;

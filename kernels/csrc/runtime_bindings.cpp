@@ -22,6 +22,13 @@ void require(pv_status status) {
   throw py::error_already_set();
 }
 
+// Without the interpreter's lock, since a call may wait for another thread's on the same detector.
+template <typename Call>
+pv_status unlocked(const Call& call) {
+  const py::gil_scoped_release released;
+  return call();
+}
+
 pv_detector open(const py::bytes& plan, const std::string& device, int half, double threshold, int max_targets) {
   pv_options options{};
   options.version = PV_VERSION;
@@ -33,22 +40,12 @@ pv_detector open(const py::bytes& plan, const std::string& device, int half, dou
   py::ssize_t bytes = 0;
   PyBytes_AsStringAndSize(plan.ptr(), &content, &bytes);
   pv_detector detector = 0;
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_open_memory(content, static_cast<std::size_t>(bytes), &options, &detector);
-  }
-  require(status);
+  require(unlocked([&] { return pv_open_memory(content, static_cast<std::size_t>(bytes), &options, &detector); }));
   return detector;
 }
 
 void prepare(pv_detector detector, int height, int width) {
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_prepare(detector, height, width);
-  }
-  require(status);
+  require(unlocked([&] { return pv_prepare(detector, height, width); }));
 }
 
 using Layout = std::tuple<int, int, int, std::ptrdiff_t>;
@@ -62,23 +59,14 @@ pv_frame frame_of(std::uintptr_t address, const Layout& layout, int place, std::
 void submit(pv_detector detector, std::uintptr_t address, const Layout& layout, int place, std::uintptr_t stream,
             std::uint64_t id) {
   const pv_frame frame = frame_of(address, layout, place, stream, id);
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_submit(detector, &frame);
-  }
-  require(status);
+  require(unlocked([&] { return pv_submit(detector, &frame); }));
 }
 
 // id, shape, found, then xy, xyxy, area, peak, mean, snr; None where no frame is finished.
 py::object poll(pv_detector detector, bool wait, int capacity) {
   std::vector<pv_target> targets(static_cast<std::size_t>(capacity));
   pv_result result{};
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_poll(detector, wait, targets.data(), capacity, &result);
-  }
+  const pv_status status = unlocked([&] { return pv_poll(detector, wait, targets.data(), capacity, &result); });
   if (status == PV_EMPTY && !wait) return py::none();
   require(status);
   const py::ssize_t count = result.count;
@@ -103,12 +91,7 @@ py::object poll(pv_detector detector, bool wait, int capacity) {
 }
 
 void map(pv_detector detector, std::uintptr_t to, std::size_t count) {
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_map(detector, reinterpret_cast<float*>(to), count);
-  }
-  require(status);
+  require(unlocked([&] { return pv_map(detector, reinterpret_cast<float*>(to), count); }));
 }
 
 // Whether the times are the device's, then operation, channels and milliseconds of each.
@@ -118,12 +101,7 @@ py::tuple profile(pv_detector detector, std::uintptr_t address, const Layout& la
   std::vector<pv_launch> launches(static_cast<std::size_t>(capacity));
   int count = 0;
   pv_clock clock = PV_WALL_CLOCK;
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = pv_profile(detector, &frame, launches.data(), capacity, &count, &clock);
-  }
-  require(status);
+  require(unlocked([&] { return pv_profile(detector, &frame, launches.data(), capacity, &count, &clock); }));
   py::list told;
   for (int i = 0; i < count; ++i) {
     const pv_launch& launch = launches[static_cast<std::size_t>(i)];
@@ -134,17 +112,14 @@ py::tuple profile(pv_detector detector, std::uintptr_t address, const Layout& la
 
 void run_network(pv_detector detector, std::uintptr_t from, std::uintptr_t to, int height, int width, bool log_odds) {
   const MapKind kind = log_odds ? MapKind::kLogOdds : MapKind::kProbability;
-  pv_status status;
-  {
-    const py::gil_scoped_release released;
-    status = network(detector, reinterpret_cast<const float*>(from), height, width, kind, reinterpret_cast<float*>(to));
-  }
-  require(status);
+  require(unlocked([&] {
+    return network(detector, reinterpret_cast<const float*>(from), height, width, kind, reinterpret_cast<float*>(to));
+  }));
 }
 
 py::dict describe(pv_detector detector) {
   pv_info info{};
-  require(pv_describe(detector, &info));
+  require(unlocked([&] { return pv_describe(detector, &info); }));
   using namespace py::literals;
   return py::dict("model"_a = info.model, "architecture"_a = info.architecture, "device"_a = info.device,
                   "stride"_a = info.stride, "half"_a = info.half != 0, "launches"_a = info.launches,
@@ -169,19 +144,13 @@ void bind_runtime(py::module_& m) {
         py::arg("stream"), py::arg("capacity"));
   m.def(
       "runtime_set_threshold",
-      [](pv_detector detector, double threshold) { require(pv_set_threshold(detector, threshold)); }, py::arg("handle"),
-      py::arg("threshold"));
+      [](pv_detector detector, double threshold) {
+        require(unlocked([&] { return pv_set_threshold(detector, threshold); }));
+      },
+      py::arg("handle"), py::arg("threshold"));
   m.def("runtime_describe", &describe, py::arg("handle"));
   m.def(
-      "runtime_close",
-      [](pv_detector detector) {
-        pv_status status;
-        {
-          const py::gil_scoped_release released;
-          status = pv_close(detector);
-        }
-        require(status);
-      },
+      "runtime_close", [](pv_detector detector) { require(unlocked([&] { return pv_close(detector); })); },
       py::arg("handle"));
 }
 

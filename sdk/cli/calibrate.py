@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
                     block=args.block,
                     frames=args.frames,
                     confidence=args.confidence,
+                    timeout_s=args.timeout,
                     progress=lambda score: progress.step(f"score {score:.3f}"),
                 )
             except InputError as error:

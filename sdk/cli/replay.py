@@ -92,6 +92,7 @@ def _check_frames(source: ReplaySource, args: argparse.Namespace) -> int:
 
 def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
     from pitviper.sdk.detector import Detector
+    from pitviper.sdk.engines.registry import sets_threads
 
     setup = source.recording.header.setup
     engine = {} if setup is None else setup.engine
@@ -101,12 +102,14 @@ def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
     # With another engine the recorded device and precision have no meaning.
     same = args.engine is None or args.engine == engine.get("name")
     recorded = engine if same else {}
+    name = args.engine or str(engine.get("name", "auto"))
+    threads = recorded.get("threads") if recorded and sets_threads(name) else None
     return Detector(
         model,
-        engine=args.engine or str(engine.get("name", "auto")),
+        engine=name,
         device=args.device or str(recorded.get("device", "auto")),
         precision=args.precision or str(recorded.get("precision", "auto")),
-        threads=args.threads if args.threads is not None else recorded.get("threads"),
+        threads=args.threads if args.threads is not None else threads,
         max_targets=256 if setup is None else setup.max_targets,
     )
 

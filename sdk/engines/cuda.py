@@ -83,7 +83,7 @@ class CudaEngine(PlanEngine):
         self._info = EngineInfo(
             NAME,
             _version() or "unknown",
-            found["device"],
+            found["device"].split()[0],  # behind it the GPU's name
             "fp16" if found["half"] else "fp32",
             None if where.startswith("cuda") else 1,
         )

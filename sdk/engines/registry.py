@@ -13,7 +13,7 @@ from pitviper.sdk.engines import cuda, onnxruntime, openvino, torch, torch_fused
 from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
 from pitviper.sdk.errors import EngineUnavailable
 
-__all__ = ["ENGINES", "engines", "open_engine"]
+__all__ = ["ENGINES", "engines", "open_engine", "sets_threads"]
 
 _LOG = logging.getLogger("pitviper.engines")
 
@@ -23,11 +23,13 @@ class _Offer(NamedTuple):
     build: Callable[..., Engine]
     precisions: tuple[str, ...]
     """What it can run, the one that ``auto`` takes first."""
+    sets_threads: bool = False
+    """Whether it can be told how many threads to use."""
 
 
 ENGINES: Final[dict[str, _Offer]] = {
-    "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine, onnxruntime.PRECISIONS),
-    "openvino": _Offer(openvino.status, openvino.OpenVinoEngine, openvino.PRECISIONS),
+    "onnxruntime": _Offer(onnxruntime.status, onnxruntime.OnnxRuntimeEngine, onnxruntime.PRECISIONS, True),
+    "openvino": _Offer(openvino.status, openvino.OpenVinoEngine, openvino.PRECISIONS, True),
     "torch": _Offer(torch.status, torch.TorchEngine, torch.PRECISIONS),
     "cuda": _Offer(cuda.status, cuda.CudaEngine, cuda.PRECISIONS),
     "torch-fused": _Offer(torch_fused.status, torch_fused.TorchFusedEngine, torch_fused.PRECISIONS),
@@ -79,6 +81,11 @@ def open_engine(
     chosen = _precision(_ALIASES.get(name, name), offer, precision)
     engine = offer.build(package, device=device, precision=chosen, threads=threads)
     return engine, engine.info
+
+
+def sets_threads(name: str) -> bool:
+    """Whether an engine can be told its threads; others run in one, or in those of torch's whole process."""
+    return _offer(name).sets_threads
 
 
 def _precision(name: str, offer: _Offer, precision: str) -> str:

@@ -26,9 +26,8 @@ __all__ = ["INDEX", "Recorder", "decided_flags"]
 
 INDEX: Final = "index.jsonl"
 _DETECTOR_FLAGS: Final = frozenset({"truncated", "agc_suspected", "tiled"})
-_TRACKER_FLAGS: Final = frozenset(
-    {"time_repeated", "time_late", "tracks_ended", "tracks_blind", "time_guessed", "motion_unknown"}
-)
+# Without time_repeated and time_late, which the stream raises as well, before the detector sees the frame.
+_TRACKER_FLAGS: Final = frozenset({"tracks_ended", "tracks_blind", "time_guessed", "motion_unknown"})
 
 
 def decided_flags(setup: Setup | None) -> frozenset[str]:

@@ -121,6 +121,5 @@ class ReplaySource(Source):
         if abs(left) > _LONGEST_STEP_S:
             # The recorded clock jumped; go on from here.
             return now, stamp
-        if left > 0:
-            time.sleep(left)
+        self._wait_until(now + left)
         return clock

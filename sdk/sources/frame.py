@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SKIP_HINT", "Frame", "FrameTime", "Source", "SourceInfo"]
 
 SKIP_HINT = 'on_error="skip" (--on-error skip) leaves out what cannot be read'
+_SLICE_S: Final = 0.1
 
 _LOG = logging.getLogger("pitviper.sources")
 
@@ -99,6 +100,12 @@ class Source(ABC):
         self._frames: Iterator[Frame] | None = None
         self._closed = False
         self._interrupted = False
+        self._alive_at: float | None = None
+
+    @property
+    def alive_at(self) -> float | None:
+        """When a source that waits on purpose last did, by the monotonic clock: that is no silence. Else None."""
+        return self._alive_at
 
     @abstractmethod
     def _read(self) -> Iterator[Frame]:
@@ -113,6 +120,13 @@ class Source(ABC):
         A read inside FFmpeg or a driver does not hear it and ends by its time limit.
         """
         self._interrupted = True
+
+    def _wait_until(self, due: float) -> None:
+        """Sleep until the monotonic clock reaches ``due`` seconds, awake for an interrupt, and alive meanwhile."""
+        while (left := due - time.monotonic()) > 0 and not self._interrupted:
+            self._alive_at = time.monotonic()
+            time.sleep(min(left, _SLICE_S))
+        self._alive_at = time.monotonic()
 
     def _skip(self, what: str, error: Exception) -> None:
         """Count and report what could not be read, or raise the error if that is the policy."""

@@ -14,7 +14,6 @@ from pitviper.sdk.sources import Frame, FrameTime, Source
 __all__ = ["PlayedSource"]
 
 _FPS: Final = 25.0
-_SLICE_S: Final = 0.1
 
 
 class PlayedSource(Source):
@@ -40,7 +39,7 @@ class PlayedSource(Source):
         self._step_ns = round(1e9 / (info.fps or fps or _FPS))
 
     def _read(self) -> Iterator[Frame]:
-        index, played, start = 0, 0, time.monotonic_ns()
+        index, played, start = 0, 0, time.monotonic()
         while True:
             first = before = None
             for frame in self._source:
@@ -52,7 +51,7 @@ class PlayedSource(Source):
                 else:
                     played += self._step_ns
                 before = frame
-                self._wait(start + played)
+                self._wait_until(start + played / 1e9)
                 yield replace(frame, index=index, time=FrameTime.now(played))
                 index += 1
             if not self._loop or first is None or self._interrupted:
@@ -60,11 +59,6 @@ class PlayedSource(Source):
             played += self._step_ns
             self._source.close()
             self._source = self._opener()
-
-    def _wait(self, due_ns: int) -> None:
-        """In slices, so that an interrupt does not wait for a frame that is due in an hour."""
-        while (left := (due_ns - time.monotonic_ns()) / 1e9) > 0 and not self._interrupted:
-            time.sleep(min(left, _SLICE_S))
 
     def _release(self) -> None:
         self._source.close()

@@ -240,6 +240,21 @@ def test_dlpack_of_a_gpu_reaches_the_runtime_with_its_place_and_its_stream(
     monkeypatch.undo()
 
 
+@pytest.mark.parametrize(("told", "asked", "expected"), [({}, 0, 1), ({"stream": 9}, 0, 9), ({}, 77, 77)])
+def test_a_frame_is_not_read_before_its_own_stream_wrote_it(
+    runtime: FusedRuntime, monkeypatch: pytest.MonkeyPatch, told: dict[str, int], asked: int, expected: int
+) -> None:
+    """PyTorch's interface has no stream in it, and nothing would wait; its DLPack does, CuPy's interface too."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(runtime, "_call", lambda *values: calls.append(values))
+    tensor = OnGpu(np.zeros((64, 64), np.uint16), sparse=False)
+    place = {"shape": (64, 64), "typestr": "<u2", "data": (4096, False), "version": 2}
+    monkeypatch.setattr(OnGpu, "__cuda_array_interface__", place | told, raising=False)
+    runtime.submit(tensor, stream=asked)
+    assert calls[0][5] == expected
+    monkeypatch.undo()
+
+
 @pytest.mark.parametrize(
     ("frame", "kind", "words"),
     [
@@ -333,3 +348,25 @@ def test_a_device_that_is_not_there_says_why(plan: bytes) -> None:
         FusedRuntime(plan, device="vulkan")
     with pytest.raises(RuntimeFailure, match="fp32"):
         FusedRuntime(plan, device="cpu", half=True)
+
+
+@pytest.mark.parametrize("threshold", [-0.3, 0.0, 2.0**-17, 1.0, float("nan")])
+def test_a_threshold_out_of_range_is_refused_and_never_the_plans(
+    plan: bytes, runtime: FusedRuntime, threshold: float
+) -> None:
+    with pytest.raises(ValueError, match="at least 2\\^-16 and below 1"):
+        FusedRuntime(plan, threshold=threshold)
+    with pytest.raises(RuntimeFailure, match="at least 2\\^-16 and below 1"):
+        runtime.set_threshold(threshold)
+    assert runtime.info["threshold"] == 0.5
+
+
+@pytest.mark.parametrize("most", [0, -1, 65536])
+def test_room_for_no_target_is_refused(plan: bytes, most: int) -> None:
+    with pytest.raises(ValueError, match="max_targets must be 1 to 65535"):
+        FusedRuntime(plan, max_targets=most)
+
+
+def test_a_shape_of_nothing_cannot_be_prepared(runtime: FusedRuntime) -> None:
+    with pytest.raises(RuntimeFailure, match="0 x 0 pixels cannot be used"):
+        runtime.prepare((0, 0))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from pitviper import sdk
 from pitviper.core.synthetic import CLUTTERS, Scene, SceneConfig
 from pitviper.sdk.calibration import KEPT, LOWEST, alarm_bound, alarms_allowed
-from pitviper.sdk.sources import open_source
+from pitviper.sdk.sources import Frame, Source, SourceInfo, open_source
 
 Frames = np.ndarray[Any, np.dtype[np.uint16]]
 MODEL = {"model": "toy", "model_sha256": "", "source": "test"}
@@ -218,3 +219,24 @@ def test_what_is_no_file_of_ours(tmp_path: Path) -> None:
 def test_scores_that_are_none(scores: Any, block: int) -> None:
     with pytest.raises(sdk.InputError):
         sdk.Calibration.of(scores, block=block, **MODEL)
+
+
+class Silent(Source):
+    """A camera that never gives a frame."""
+
+    def __init__(self) -> None:
+        super().__init__(SourceInfo("script", "silent", live=True))
+        self._over = threading.Event()
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self._over.set()
+
+    def _read(self) -> Iterator[Frame]:
+        self._over.wait()
+        yield from ()
+
+
+def test_the_wait_for_a_frame_is_the_callers(make_detector: Callable[..., sdk.Detector]) -> None:
+    with make_detector() as detector, pytest.raises(sdk.SourceTimeout, match=r"no frame for 0\.2 s"):
+        sdk.calibrate(detector, Silent(), timeout_s=0.2)

@@ -112,6 +112,19 @@ def test_a_gpu_that_cannot_take_the_network_is_told(
         sdk.Detector("pit-n", engine="cuda")
 
 
+def test_the_device_is_one_that_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime tells the GPU's name behind it; `replay` opens the recorded device again."""
+
+    class Named(Failing):
+        def __init__(self, plan: bytes, **values: Any) -> None:
+            super().__init__(plan, opening=None, **values)
+            self.info = {**self.info, "device": "cuda:0 NVIDIA Orin"}
+
+    monkeypatch.setattr(cuda, "FusedRuntime", Named)
+    with sdk.Detector("pit-n", engine="cuda", warmup=False) as detector:
+        assert detector.engine_info.device == "cuda:0"
+
+
 def test_memory_that_runs_out_ends_a_frame_and_not_the_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "FusedRuntime", partial(Failing, opening=None))
     small, large = (random_scene_frame(seed=1, size=size)[0] for size in (64, 128))

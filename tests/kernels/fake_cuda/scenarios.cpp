@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "extract_targets_components.h"
 #include "runtime.h"
 
 namespace {
@@ -120,6 +121,12 @@ void places(pv_detector detector, pv_detector host) {
   pv_frame flipped = frame_of(&upside[(kSide - 1) * kSide]);
   flipped.row_bytes = -static_cast<std::ptrdiff_t>(kSide * sizeof(upside[0]));
   say("upside down", same(run(detector, flipped), expected), "");
+  std::memset(pinned, 0, bytes);
+  cudaMemcpyAsync(pinned, upside.data(), bytes, cudaMemcpyDefault, stream);
+  flipped.data = static_cast<const std::uint16_t*>(pinned) + (kSide - 1) * kSide;
+  flipped.place = PV_PINNED;
+  flipped.stream = stream;
+  say("pinned upside down", same(run(detector, flipped), expected), "");
   std::vector<float> floats(pixels.begin(), pixels.end());
   pv_frame real = frame_of(floats.data());
   real.type = PV_F32;
@@ -132,6 +139,34 @@ void places(pv_detector detector, pv_detector host) {
   cudaFree(there);
   cudaFreeHost(pinned);
   cudaStreamDestroy(stream);
+}
+
+// A column of four pixels whose parents are one link each, as threads that shorten ways for one another may leave them.
+void chain() {
+  using namespace pitviper;
+  constexpr int kHigh = 4, kWide = 32;
+  std::vector<float> map(kHigh * kWide, 0.75f);
+  extractor::KernelArgs args{};
+  args.call.input = ExtractTargetsArgs::kProbability;
+  args.call.height = kHigh;
+  args.call.width = kWide;
+  args.call.map = map.data();
+  args.call.row_bytes = kWide * sizeof(float);
+  args.call.capacity = 1;
+  std::size_t bytes = 0;
+  extractor::workspace::lay_out(0, kHigh, kWide, 1, bytes);
+  std::vector<std::uint64_t> memory(bytes / sizeof(std::uint64_t) + 2);
+  args.call.workspace = memory.data();
+  const extractor::Workspace space = extractor::workspace_of(args, 0);
+  for (int row = 0; row < kHigh; ++row) {
+    space.mask[row] = 1;
+    space.active[row] = row;
+    space.parents[row * kWide] = row == 0 ? -1 : (row - 1) * kWide;
+  }
+  extractor::Components::Shared shared{};
+  shared.active = kHigh;
+  for (int thread = 0; thread < kHigh; ++thread) extractor::Components::accumulate(args, space, 0, thread, shared);
+  say("chain", space.components[0].area, "");
 }
 
 // Two frames in flight: the second is submitted before anything of the first has run.
@@ -306,6 +341,7 @@ int main(int count, char** words) {
   pv_describe(detector, &info);
   say("device", info.half, info.device);
   places(detector, host);
+  chain();
   flight(detector, host);
   maps(detector, host);
   profile(detector);

@@ -32,7 +32,7 @@ def pictures(plant: Callable[..., NDArray[np.uint16]]) -> list[NDArray[np.uint16
 def record(tmp_path: Path, make_detector: Callable[..., sdk.Detector], pictures: list[Any]) -> Make:
     """`record(encoding)` makes a recording of the pictures and returns its folder."""
 
-    def make(encoding: str = "raw", *, frames: Any = None, **others: Any) -> Path:
+    def make(encoding: str = "raw", *, frames: Any = None, count: int = 0, **others: Any) -> Path:
         folder = tmp_path / f"recording-{encoding}"
         with make_detector() as detector:
             setup = Setup.of(detector, **others)
@@ -41,7 +41,7 @@ def record(tmp_path: Path, make_detector: Callable[..., sdk.Detector], pictures:
             tracker = None if setup.tracker is None else sdk.Tracker(**setup.tracker)
             given = pictures if frames is None else frames
             with detector.stream(given, sinks=[recorder], monitor=monitor, tracker=tracker) as stream:
-                assert len(list(stream)) == len(given)
+                assert len(list(stream)) == (count or len(given))
         return folder
 
     return make

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -215,6 +216,41 @@ def test_frames_come_at_the_pace_of_their_times(tmp_path: Path, monkeypatch: pyt
             due.append(round(now[0] - 100.0, 6))
     # Twice as fast; and a clock that jumps by hours is not waited for.
     assert due == [0.0, 0.02, 0.05, 0.05]
+
+
+def recording_with_a_pause(folder: Path, pause_s: float) -> Path:
+    """Two frames."""
+    recorder = Recorder(folder)
+    for index, seconds in enumerate((0.0, pause_s)):
+        time = FrameTime(round(seconds * 1e9), 5, 6)
+        recorder.write(
+            Frame(np.full((32, 32), index, np.uint16), index, time), sdk.Detections.empty((32, 32))
+        )
+    recorder.close()
+    return folder
+
+
+def test_a_pause_in_a_recording_is_no_silent_camera(
+    tmp_path: Path, make_detector: Callable[..., sdk.Detector]
+) -> None:
+    """Two seconds, of which a camera that says nothing for more than half of one is given up."""
+    folder = recording_with_a_pause(tmp_path / "r", 2.0)
+    with make_detector() as detector, detector.stream(f"replay://{folder}?speed=1", timeout_s=0.5) as stream:
+        assert len(list(stream)) == 2
+
+
+def test_a_stream_that_is_closed_in_a_pause_ends_at_once(
+    tmp_path: Path, make_detector: Callable[..., sdk.Detector], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And with no limit to the wait for a frame."""
+    folder = recording_with_a_pause(tmp_path / "r", 3000.0)
+    with (
+        make_detector() as detector,
+        detector.stream(f"replay://{folder}?speed=1", timeout_s=math.inf) as stream,
+    ):
+        next(stream)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "pitviper-capture"] == []
+    assert caplog.messages == []
 
 
 def test_a_folder_with_files_is_not_recorded_into(record: Make) -> None:

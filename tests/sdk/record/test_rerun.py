@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from pitviper import sdk
 from pitviper.sdk.cli import main
 from pitviper.sdk.record import Recorder, Recording, ReplaySource, rerun
+from pitviper.sdk.sources import Frame, FrameTime, Source, SourceInfo
 
 Make = Callable[..., Path]
 FULL: dict[str, Any] = {"monitor": {"camera": None, "bad_pixels": "flag"}, "tracker": {"clock": 25.0}}
@@ -102,6 +103,44 @@ def test_flags_of_the_source_are_given_back(record: Make, make_detector: Callabl
     edit(folder, 4, flagged)
     with make_detector() as detector:
         assert rerun(ReplaySource(folder), detector).same
+
+
+class Restarting(Source):
+    """Frames whose clock begins anew at the third."""
+
+    def __init__(self, pictures: list[Any]) -> None:
+        super().__init__(SourceInfo("script", "script", fps=25.0))
+        self._pictures = pictures
+
+    def _read(self) -> Iterator[Frame]:
+        for index, (image, ms) in enumerate(zip(self._pictures, (50_000, 50_040, 0, 40, 40), strict=False)):
+            yield Frame(image, index, FrameTime(ms * 1_000_000, 5, 6))
+
+
+def test_a_clock_that_began_anew_makes_no_difference(
+    record: Make, make_detector: Callable[..., sdk.Detector], pictures: list[Any]
+) -> None:
+    """Stream and tracker each tell of it, and not in the same words."""
+    setup = {"monitor": None, "tracker": {}}
+    folder = record("raw", frames=Restarting(pictures), count=5, **setup)
+    flags = [set(entry.found["flags"]) for entry in Recording(folder).entries() if entry.found]  # type: ignore[union-attr] # no errors in it
+    assert flags[2] >= {"time_late", "tracks_ended"}
+    assert "time_repeated" in flags[4]
+    with make_detector() as detector:
+        report = rerun(ReplaySource(folder), detector)
+    assert report.same, report.first
+
+
+@pytest.mark.parametrize(
+    "engine", [["torch"], ["torch-fused", "--device", "cpu"], ["cuda", "--device", "cpu"]]
+)
+def test_a_recording_of_any_engine_is_decided_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: list[str]
+) -> None:
+    scene = "synthetic://cloud?frames=2&width=64&height=64&seed=2"
+    record = ["--model", "pit-n", "--record", str(tmp_path / "rec"), "--engine", *engine]
+    assert main(["detect", scene, *record]) == 0
+    assert main(["replay", str(tmp_path / "rec")]) == 0, capsys.readouterr().err
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
