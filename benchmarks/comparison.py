@@ -15,8 +15,8 @@ from trainings import Cell
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import TrainingConfig
+from pitviper.train.data.splits import open_splits
 from pitviper.train.hardware import Hardware
-from pitviper.train.run import open_splits
 
 BASE = "supervised"
 """The condition that all others are compared with."""

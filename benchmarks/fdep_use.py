@@ -25,9 +25,10 @@ from record import RESULTS, write_result
 from torch import Tensor
 
 from pitviper.train.config import FDEPConfig, stored_config
+from pitviper.train.data.splits import open_splits
 from pitviper.train.data.store import StoredFrame, load_frames
 from pitviper.train.recipes.fdep import MainBranch
-from pitviper.train.run import load_main_branch, load_run, open_splits
+from pitviper.train.run import load_main_branch, load_run
 from pitviper.train.validate import validate
 
 AS_THEY_ARE = "as they are"

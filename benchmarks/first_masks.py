@@ -19,9 +19,10 @@ from fdep_table import markdown
 from record import RESULTS, write_result
 
 from pitviper.core.datasets import Dataset
+from pitviper.train.data.splits import open_splits
+from pitviper.train.point_config import DERIVED
 from pitviper.train.points.initial import OUTLINES, easy_mask
-from pitviper.train.points.source import CENTROID, COARSE, load_point_frames
-from pitviper.train.run import open_splits
+from pitviper.train.points.source import load_point_frames
 
 
 def measure(dataset: Dataset, source: str, outline: str, *, seed: int) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def main() -> None:
     rows = [
         measure(dataset, source, outline, seed=options.seed)
         for dataset in open_splits(tuple(options.data))[0]
-        for source in (CENTROID, COARSE)
+        for source in DERIVED
         for outline in OUTLINES
     ]
     path = write_result("first_masks", {"seed": options.seed, "rows": rows}, folder=options.results)

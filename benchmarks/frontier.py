@@ -1,99 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pays in PitNet: the same short training with one thing changed at a time, judged on the validation splits.
+"""What pays in training from masks: the same short training with settings changed, judged on the validation splits.
 
-    python benchmarks/frontier.py --data NUAA-SIRST --data NUDT-SIRST --seeds 3
+    python benchmarks/frontier.py --work runs/frontier --data NUAA-SIRST --data NUDT-SIRST --models pit-s \
+        --conditions supervised supervised+plain_share=0
 
-Ranks single changes; the values themselves are those of a short training and far below a long one's.
+Conditions are ``supervised`` and ``supervised+SETTING=VALUE``, with any setting of ``pitviper-train supervised``.
+Judged are the averaged weights after the last epoch: no epoch is chosen. It ranks changes; the values are those of a
+short training and far below a long one's. A finished run in --work is kept, and a killed one goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-from frontier_table import BASE, summarise
-from record import RESULTS, write_result
-from short_training import train_short
+from comparison import (
+    BASE,
+    Runs,
+    common_settings,
+    comparison_parser,
+    hardware_of,
+    require_conditions,
+    run_cells,
+    splits_of,
+    told_of,
+)
+from fdep_table import summarise, tables
+from record import write_result
+from trainings import METRICS, Cell, changed_settings, facts, finished, judge
 
-from pitviper.core.models import create_model
-from pitviper.core.models.complexity import complexity
+from pitviper.core.datasets import Dataset
 from pitviper.train.config import SupervisedConfig
+from pitviper.train.run import load_run, train_supervised
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What differs from the base: settings of the network, settings of the training."""
-
-    network: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-
-
-FULL = {"widths": (16, 32, 48, 64, 64), "stem": 1, "decoder": (1, 1, 1, 1), "packed": False}
-MUON = {"optimizer": "muon", "lr": 3e-3}
-VARIANTS = {
-    BASE: Variant(),
-    "16 channels at full resolution": Variant(FULL),
-    "Muon, lr 3e-3": Variant(training=MUON),
-    "both": Variant(FULL, MUON),
-    "both, lr 8e-3": Variant(FULL, MUON | {"lr": 8e-3}),
-    "both, batch 8": Variant(FULL, MUON | {"batch": 8}),
-}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
-    parser.add_argument("--model", default="pit-s")
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    settings = {"model": options.model, "epochs": options.epochs, "crop": 128}
-    path = RESULTS / "frontier.json"
-    earlier = json.loads(path.read_text()) if path.is_file() else {}
-    rows: list[dict[str, Any]] = earlier.get("rows", []) if earlier.get("settings") == settings else []
-    done = {(row["variant"], row["seed"]) for row in rows}
-    for seed in range(options.seeds):
-        for name in options.variants:
-            if (name, seed) in done:
-                continue
-            rows.append(_row(options, name, seed))
-            print(rows[-1], flush=True)
-            print(write_result("frontier", {"settings": settings, "rows": rows, "table": summarise(rows)}))
-
-
-def _row(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
-    variant = VARIANTS[name]
-    config = SupervisedConfig(
-        model=options.model,
-        data=tuple(Path(d).name for d in options.data),
-        epochs=options.epochs,
-        crops=((1.0, 128),),
-        ema=0.99,
-        validate_every=options.epochs,
-        seed=seed,
-        **variant.training,
+def main(arguments: list[str] | None = None) -> int:
+    options = read_options(arguments)
+    train_sets, val_sets = splits_of(options)
+    sets = (*train_sets, *val_sets)
+    runs = run_cells(
+        options, lambda cell: one_run(cell, options, val_sets), lambda runs: publish(options, runs, sets)
     )
-    torch.manual_seed(seed)
-    network = create_model(options.model, **variant.network)
-    started = time.perf_counter()
-    metrics, loss = train_short(network, config, options.data)
-    return {
-        "variant": name,
-        "seed": seed,
-        "gmac_256x256": complexity(network)["gmac_256x256"],
-        "training_seconds": round(time.perf_counter() - started, 1),
-        "loss": loss,
-        "metrics": metrics,
+    print(tables(publish(options, runs, sets)))
+    return 0
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = comparison_parser(
+        __doc__.splitlines()[0], conditions=(f"{BASE}+plain_share=0.0", f"{BASE}+keep=0.5"), epochs=20
+    )
+    options = parser.parse_args(arguments)
+    require_conditions(options, settings_of)
+    return options
+
+
+def settings_of(cell: Cell, options: argparse.Namespace) -> SupervisedConfig:
+    """Settings of a run; what is not the condition's is the same for every condition.
+
+    Raises:
+        SystemExit: Unknown condition or setting.
+    """
+    common = common_settings(cell, options, validate_every=1)
+    base, *changes = cell.condition.split("+")
+    if base != BASE:
+        raise SystemExit(f"unknown condition {cell.condition!r}; known are {BASE} and {BASE}+SETTING=VALUE")
+    return SupervisedConfig(**common | changed_settings(changes, SupervisedConfig, besides=None))
+
+
+def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) -> Runs:
+    """Train and judge a cell, as far as its folder does not hold that already."""
+    folder, config = options.work / cell.folder, settings_of(cell, options)
+    summary, judged = finished(
+        folder,
+        config,
+        train=lambda resume: _train(config, folder, options, resume=resume),
+        judge_branches=lambda: {"light": judge(load_run(folder, "last")[0], val_sets)},
+    )
+    return [{**told_of(cell, summary, ()), "branch": "light", "sets": judged["light"]}]
+
+
+def _train(config: SupervisedConfig, folder: Any, options: argparse.Namespace, *, resume: bool) -> None:
+    train_supervised(config, folder, hardware=hardware_of(options), resume=resume)
+
+
+def publish(options: argparse.Namespace, runs: Runs, sets: Iterable[Dataset]) -> dict[str, Any]:
+    """Write what there is so far."""
+    result = {
+        **facts(settings_of(Cell(options.models[0], BASE, 0), options), sets),
+        "runs": runs,
+        "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
+        "training_cost": [],
     }
+    print(write_result("frontier", result, folder=options.results), flush=True)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -14,9 +14,9 @@ from pitviper.core.models import DetectorNetwork
 from pitviper.kernels import standardise
 from pitviper.train import loop
 from pitviper.train.config import SupervisedConfig
+from pitviper.train.data.splits import open_splits
 from pitviper.train.data.store import Normalise, load_frames
 from pitviper.train.recipes.supervised import SupervisedTask
-from pitviper.train.run import open_splits
 from pitviper.train.validate import Metrics, validate
 
 

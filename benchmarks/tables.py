@@ -16,7 +16,6 @@ import budget_table
 import engines
 import fdep_table
 import first_masks
-import frontier_table
 import label_drift
 import points_table
 import static_table
@@ -141,7 +140,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "static_triton": ("static_report", static_table.triton),
     "static_cuda": ("static_report", static_table.cuda),
     "static_frames": ("static_report", static_table.frames),
-    "frontier": ("frontier", frontier_table.markdown),
+    "frontier": ("frontier", fdep_table.tables),
     "tracking_video": ("tracking", tracking_table.video),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }

@@ -44,14 +44,14 @@ class Cell:
 
 
 def changed_settings(
-    texts: Iterable[str], config: type[TrainingConfig], *, besides: type[TrainingConfig]
+    texts: Iterable[str], config: type[TrainingConfig], *, besides: type[TrainingConfig] | None
 ) -> dict[str, Any]:
-    """``SETTING=VALUE`` texts as settings of a recipe; only those that it has beside another recipe's.
+    """``SETTING=VALUE`` texts as settings of a recipe; only those that it has beside another recipe's, if one is given.
 
     Raises:
         SystemExit: Another setting, or no value.
     """
-    own = {f.name for f in fields(config)} - {f.name for f in fields(besides)}
+    own = {f.name for f in fields(config)} - (set() if besides is None else {f.name for f in fields(besides)})
     changes: dict[str, Any] = {}
     for text in texts:
         key, _, value = text.partition("=")

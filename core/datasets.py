@@ -76,13 +76,14 @@ class Dataset:
         return len(self.samples)
 
 
-def open_dataset(root: str | Path, split: str = "val") -> Dataset:
+def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False) -> Dataset:
     """Open one split of a data set in any of the layouts of this module.
 
     Args:
         root: Folder that holds ``images/``.
         split: ``"train"``, ``"val"``, ``"test"``, another list's name, or ``"all"`` for every frame with a mask
             (or every frame, in a background-only folder).
+        unmasked: Listed frames may be without a mask, since something else than masks says where their targets are.
 
     Raises:
         DatasetError: The folder, a listed frame or a listed mask is missing, a list is empty, or the split does
@@ -101,9 +102,9 @@ def open_dataset(root: str | Path, split: str = "val") -> Dataset:
     names = _names(root, split, frames, masks, background)
     if not names:
         raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
-    samples = tuple(_sample(name, frames, masks, background, root) for name in names)
+    samples = tuple(_sample(name, frames, masks, background or unmasked, root) for name in names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    drawn = not background and split in {"train", "val"} and not _lists(root)
+    drawn = not background and split in {"train", "val"} and not split_lists(root)
     return Dataset(root.resolve().name, root, split, samples, digest, drawn)
 
 
@@ -172,7 +173,9 @@ def _index(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _lists(root: Path) -> dict[str, Path]:
+def split_lists(root: str | Path) -> dict[str, Path]:
+    """The list files of a data set by the name of their split; none if nobody has made lists."""
+    root = Path(root)
     lists = {p.stem: p for p in sorted(root.glob("splits/*.txt"))}
     for path in sorted(root.glob("img_idx/*.txt")):
         lists.setdefault(path.stem.split("_")[0], path)
@@ -182,7 +185,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 
 def _available(root: Path) -> str:
-    lists = _lists(root)
+    lists = split_lists(root)
     return (
         f"available splits: {', '.join(sorted(lists))}, all" if lists else "it has no split lists, use 'all'"
     )
@@ -191,7 +194,7 @@ def _available(root: Path) -> str:
 def _names(
     root: Path, split: str, frames: dict[str, Path], masks: dict[str, Path], background: bool
 ) -> list[str]:
-    lists = _lists(root)
+    lists = split_lists(root)
     if split in lists:
         listed = [line.strip() for line in lists[split].read_text().splitlines() if line.strip()]
         twice = (
@@ -238,15 +241,11 @@ def _some(names: list[str]) -> str:
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-def _sample(
-    name: str, frames: dict[str, Path], masks: dict[str, Path], background: bool, root: Path
-) -> Sample:
+def _sample(name: str, frames: dict[str, Path], masks: dict[str, Path], unmasked: bool, root: Path) -> Sample:
     if name not in frames:
         raise DatasetError(f"{root}: the split list names {name!r} but images/ holds no such file")
-    if background:
-        return Sample(name, frames[name], None)
     mask = masks.get(name) or masks.get(f"{name}_pixels0")
-    if mask is None:
+    if mask is None and not unmasked:
         raise DatasetError(
             f"{root}: {frames[name].name} has no mask ({name}.* or {name}_pixels0.* in masks/)"
         )

@@ -143,10 +143,15 @@ def gradients(loss: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)]
 
 
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
+
 class ClusterParameters:
     """Alpha and its own optimiser: Adam without weight decay, and a mean of 0 after each step.
 
-    Adam does not see the scale of a hypergradient, only its sign and relative size.
+    Adam does not see the scale of a hypergradient, only its sign and relative size. A batch holds few of the clusters:
+    a cluster that is not in it has no gradient, and neither its parameter nor its moments move but for the mean.
 
     Args:
         clusters: K.
@@ -160,7 +165,8 @@ class ClusterParameters:
         if clusters < 1:
             raise ValueError(f"there is at least one cluster, got {clusters}")
         self.alpha = torch.zeros(clusters)
-        self.optimizer = torch.optim.Adam([self.alpha], lr=lr, weight_decay=0.0)
+        self.lr = lr
+        self.moments = {name: torch.zeros(clusters) for name in ("steps", "mean", "square")}
 
     def weights(self, clusters: Tensor) -> Tensor:
         """Weights [B] of a batch by its clusters, without gradient."""
@@ -174,18 +180,20 @@ class ClusterParameters:
         """
         if not bool(torch.isfinite(gradient).all()):
             raise FloatingPointError("the hypergradient of the cluster weights is not finite; lower --lr")
-        self.alpha.grad = gradient.detach().to(self.alpha)
-        self.optimizer.step()
-        self.alpha.grad = None
+        gradient = gradient.detach().to(self.alpha)
+        present = gradient != 0.0
+        steps, mean, square = self.moments.values()
+        steps[present] += 1
+        mean[present] = torch.lerp(gradient, mean, _BETAS[0])[present]
+        square[present] = torch.lerp(gradient.square(), square, _BETAS[1])[present]
+        corrected = (1.0 - torch.pow(torch.tensor(beta), steps) for beta in _BETAS)
+        step = mean / next(corrected) / ((square / next(corrected)).sqrt() + _EPSILON)
+        self.alpha[present] -= self.lr * step[present]
         self.alpha -= self.alpha.mean()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Alpha and the moments of its optimiser."""
-        moments = self.optimizer.state_dict()["state"].get(0, {})
-        return {
-            "alpha": self.alpha,
-            **{f"adam.{key}": torch.as_tensor(value) for key, value in moments.items()},
-        }
+        return {"alpha": self.alpha, **{f"adam.{name}": value for name, value in self.moments.items()}}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave.
@@ -198,11 +206,8 @@ class ClusterParameters:
                 f"the checkpoint has {len(state['alpha'])} cluster parameters, there are {len(self.alpha)} clusters"
             )
         self.alpha.copy_(state["alpha"])
-        moments = {
-            key[len("adam.") :]: value.clone() for key, value in state.items() if key.startswith("adam.")
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+        for name, value in self.moments.items():
+            value.copy_(state[f"adam.{name}"])
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -188,7 +188,9 @@ def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig])
             what = "side in pixels, or sides up to shares of the run: 0.5:128,1:256"
             parser.add_argument(option, type=_crops, metavar="SIDE", help=what)
         elif entry.name == "levels":
-            parser.add_argument(option, type=_levels, metavar="N,N,...", help="default: four equally spaced")
+            every = issubclass(config, SemanticPriorsConfig)
+            what = "all blocks" if every else "four equally spaced"
+            parser.add_argument(option, type=_levels, metavar="N,N,...", help=f"default: {what}")
         elif entry.type in kinds:
             kind, default = kinds[str(entry.type)], "none" if entry.default == "" else entry.default
             parser.add_argument(option, type=kind, metavar=str(entry.type).upper(), help=f"default {default}")

@@ -136,10 +136,17 @@ class DetectorConfig(TrainingConfig):
     bce_weight: float = 1.0
     init: str = ""
 
+    @property
+    def unmasked(self) -> bool:
+        """Whether frames to train with may be without a mask."""
+        return False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0.0 < self.mine_threshold < 1.0:
             raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
+        if not 0.0 < self.keep <= 1.0:
+            raise ValueError(f"keep is a share above 0 and at most 1, got {self.keep}")
 
 
 @dataclass(frozen=True)

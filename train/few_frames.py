@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pitviper.core.datasets import open_dataset
+from pitviper.train.data.splits import train_splits
 from pitviper.train.point_config import PointConfig
 from pitviper.train.points.source import count_point_frames
 from pitviper.train.processes import speaks_for_all
@@ -35,7 +35,7 @@ def suit_few_frames(config: Config, given: Collection[str]) -> Config:
         DatasetError: As in reading the data and the points.
     """
     roots = dict.fromkeys(config.data)
-    count = count_point_frames([open_dataset(root, "train") for root in roots], config.points)
+    count = count_point_frames(train_splits(roots, unmasked=config.unmasked), config.points)
     if not 0 < count < _FEW:
         return config
     wanted: dict[str, Any] = {

@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from pitviper.core.datasets import open_dataset
 from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT, load_vfm
 from pitviper.train.config import FDEPConfig
+from pitviper.train.data.splits import train_splits
 from pitviper.train.data.store import SYNTHETIC_SIDE
 from pitviper.train.point_config import SemanticPriorsConfig
 
@@ -108,13 +108,13 @@ def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM
             "(turns and mirrors may stay: they give a frame 8 forms)"
         )
     smallest = min(size for _, size in config.crops)
-    for root in config.data:
-        for sample in open_dataset(root, "train").samples:
+    for dataset in train_splits(config.data):
+        for sample in dataset.samples:
             with Image.open(sample.frame) as image:
                 side = max(image.size)
             if side > smallest:
                 raise ValueError(
-                    f"a feature cache needs whole frames, but {sample.frame.name} of {Path(root).name} is "
+                    f"a feature cache needs whole frames, but {sample.frame.name} of {dataset.name} is "
                     f"{image.width}x{image.height} pixels and crops of {smallest} pixels are cut out of it at random: "
                     f"leave --vfm-cache out, or take crops of at least {side} pixels"
                 )

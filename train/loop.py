@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pitviper.train.config import TrainingConfig, recipe_of
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.epoch import learning_rate, one_epoch, progress
+from pitviper.train.moving_average import warmed_average
 from pitviper.train.optimizer import make_optimizer
 from pitviper.train.state import CHECKPOINT, Stateful, load_checkpoint, save_checkpoint
 from pitviper.train.step import unwrapped
@@ -127,9 +128,10 @@ def start(
         raise FileExistsError(
             f"{folder} holds a run already; pass --resume to go on with it, or another --out"
         )
-    mean = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
-    average = AveragedModel(task, multi_avg_fn=mean, use_buffers=True)
+    average = AveragedModel(task, multi_avg_fn=warmed_average(config.ema), use_buffers=True)
     average = average.to(fabric.device)
+    # Before the optimiser, whose state is read from a checkpoint to where its parameters are.
+    task = fabric.to_device(task)
     optimizer = make_optimizer(task, config)
     facts = {**(facts or {}), **(companion.facts if companion else {})}
     run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts, companion=companion)

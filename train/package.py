@@ -17,7 +17,8 @@ from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
 from pitviper.train.config import DetectorConfig, stored_config
-from pitviper.train.run import BEST, load_run, open_splits
+from pitviper.train.data.splits import val_splits
+from pitviper.train.run import BEST, load_run
 from pitviper.train.validate import predictor
 
 Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -44,7 +45,7 @@ def package_run(
     """
     network, summary = load_run(folder, which)
     config = stored_config(summary)
-    _, val_sets = open_splits(config.data)
+    val_sets = val_splits(config.data)
     predicted = {d.name: _predict(network, d) for d in val_sets}
     metrics = {d.name: _describe(d, predicted[d.name]) for d in val_sets}
     manifest = Manifest(

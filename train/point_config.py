@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pitviper.train.config import DetectorConfig
 
+DERIVED = ("centroid", "coarse")
 APPLICATIONS = ("post", "sequential")
 BRANCH_STATISTICS = ("separate", "shared")
 REGIONS = ("all", "targets")
@@ -48,6 +49,11 @@ class PointConfig(DetectorConfig):
     keep: float = 0.5
     iou_weight: float = 1.0
 
+    @property
+    def unmasked(self) -> bool:
+        """Whether frames to train with may be without a mask: where points come from a file."""
+        return self.points not in DERIVED
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.synthetic:
@@ -87,6 +93,7 @@ class LESPSConfig(PointConfig):
 
     outline: str = "edges"
     protect: str = "points"
+    decay: float = 1.0
     start: float = 0.0
     largest_threshold: float = 0.0
     iou_weight: float = 0.0

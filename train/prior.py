@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pitviper.core.atomic import write_whole
-from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
+from pitviper.core.datasets import Dataset, DatasetError, require_own_names
 from pitviper.core.manifest import file_record
 from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
 from pitviper.core.vfm.architecture import HEADS, Architecture
@@ -22,6 +22,7 @@ from pitviper.train import loop
 from pitviper.train.config import FDEPConfig, PriorConfig
 from pitviper.train.data.augment import AugmentConfig
 from pitviper.train.data.crops import CropDataset
+from pitviper.train.data.splits import val_splits
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.data.unlabelled import frames_sha256, load_unlabelled, open_frames
 from pitviper.train.foundation import describe_vfm, open_vfm
@@ -68,7 +69,7 @@ def train_prior(
     require_own_names(train_sets)
     made = [_without_mask(frame) for frame in synthetic_frames(config.synthetic, config.seed)]
     frames = load_unlabelled(train_sets) + made
-    val_sets = _val_splits(config.data)
+    val_sets = val_splits(config.data)
     held_out = {dataset.name: load_unlabelled([dataset]) for dataset in val_sets}
     task, about = _make_task(config, download=download)
     facts = {"vfm": about, "frames_sha256": frames_sha256(frames)}
@@ -196,12 +197,6 @@ def _keep(run: loop.TrainingRun, train_sets: Sequence[Dataset], val_sets: Sequen
         **run.facts,
     }
     write_whole(run.folder / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
-
-
-def _val_splits(data: Sequence[str]) -> list[Dataset]:
-    """The val split of every folder that has one."""
-    sets = [open_dataset(root, "val") for root in data if (Path(root) / "masks").is_dir()]
-    return list({each.name: each for each in sets}.values())
 
 
 def _without_mask(frame: StoredFrame) -> StoredFrame:

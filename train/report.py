@@ -16,8 +16,9 @@ from pitviper.core.report import write_report
 from pitviper.core.report.plots import COLOURS
 from pitviper.train.clusters.weights_plot import plot_weights
 from pitviper.train.config import DetectorConfig, recipe_of, stored_config
+from pitviper.train.data.splits import val_splits
 from pitviper.train.history_plot import plot_history
-from pitviper.train.run import BEST, EVOLUTION, EVOLUTION_MOVING, load_main_branch, load_run, open_splits
+from pitviper.train.run import BEST, EVOLUTION, EVOLUTION_MOVING, load_main_branch, load_run
 from pitviper.train.validate import predictor
 
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
@@ -47,7 +48,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         raise ValueError("of the main branch only the last epoch is kept; add --weights last")
     networks, summary = _branches(folder, which, branch)
     config = stored_config(summary)
-    val_sets = open_splits(config.data)[1]
+    val_sets = val_splits(config.data)
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
     if len(networks) * len(val_sets) > len(COLOURS):

@@ -15,7 +15,7 @@ from safetensors.torch import load, load_file, save
 from torch import nn
 
 from pitviper.core.atomic import write_whole
-from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names
+from pitviper.core.datasets import Dataset, DatasetError
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.vfm import CachedVFM, FrozenVFM
@@ -23,6 +23,7 @@ from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.mining import mine_clutter
+from pitviper.train.data.splits import open_splits
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
 from pitviper.train.evolution.start import start_course
 from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_all_levels, open_vfm
@@ -147,7 +148,7 @@ def _train(
 ) -> Path:
     hardware = hardware or Hardware()
     fabric = launch(hardware, config.seed)
-    train_sets, val_sets = open_splits(config.data)
+    train_sets, val_sets = open_splits(config.data, unmasked=config.unmasked)
     course = None
     if isinstance(config, PointConfig):
         course = start_course(config, train_sets, folder, processes=Processes(fabric))
@@ -248,23 +249,6 @@ def keep_best(run: loop.TrainingRun, metrics: Metrics) -> None:
     earlier = [selection_score(r["validation"]) for r in run.history if r.get("validation")]
     if all(score > value for value in earlier):
         save_weights(run.network, run.folder / BEST, epoch=str(run.epoch))
-
-
-def open_splits(data: tuple[str, ...]) -> tuple[list[Dataset], list[Dataset]]:
-    """Train and val splits of every folder; a background-only folder has no val split.
-
-    A folder that is given twice counts twice in training and is validated once.
-
-    Raises:
-        DatasetError: A broken data set, or two folders of the same name.
-    """
-    train, val = [], []
-    for root in data:
-        train.append(open_dataset(root, "train"))
-        if (Path(root) / "masks").is_dir():
-            val.append(open_dataset(root, "val"))
-    require_own_names(train)
-    return train, list({each.name: each for each in val}.values())
 
 
 def synthetic_frames(count: int, seed: int) -> list[StoredFrame]:

@@ -17,12 +17,13 @@ from typing import Any
 
 from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import DatasetError
+from pitviper.train.data.splits import open_splits
 from pitviper.train.extras import library
 from pitviper.train.foundation import FeatureCache
 from pitviper.train.hardware import Hardware
 from pitviper.train.point_config import SemanticPriorsConfig
 from pitviper.train.points.source import count_point_frames
-from pitviper.train.run import SUMMARY, open_splits, train_points
+from pitviper.train.run import SUMMARY, train_points
 from pitviper.train.search_report import Outcome, Searched, write_markdown
 from pitviper.train.state import CHECKPOINT
 from pitviper.train.validate import selection_score
@@ -148,7 +149,7 @@ def search_reweighting(
     optuna = library("optuna", need="a search needs Optuna", extra="tune")
     if config.bilevel == "none":
         raise ValueError("the default settings of a search weigh clusters; leave --bilevel none out")
-    train_sets, val_sets = open_splits(config.data)
+    train_sets, val_sets = open_splits(config.data, unmasked=config.unmasked)
     if not val_sets:
         raise DatasetError("a search is judged by the val splits, and no --data has one")
     _begin(config, folder, budget, resume=resume)

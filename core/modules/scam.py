@@ -108,6 +108,11 @@ class SCAM(nn.Module):
             start += 2 * channels
         return modulation
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether its strength is 0: then it changes nothing, and need not be asked."""
+        return self.strength <= _NEGLIGIBLE
+
     def pool(self, levels: Sequence[Tensor]) -> Tensor:
         """The vector g [B, D]: levels averaged with softmax weights, tokens averaged with softmax attention."""
         maps = [self._normed(level) for level in levels]
@@ -122,7 +127,7 @@ class SCAM(nn.Module):
 
         The next encoder stage has seen the unmodulated one; only the decoder sees what comes out of here.
         """
-        if self.strength <= _NEGLIGIBLE:
+        if self.is_idle:
             return list(stages)
         return [
             affine_modulate(f, gamma, beta, strength=self.strength)
@@ -138,7 +143,7 @@ class SCAM(nn.Module):
             names: Of ``stage_modules(network)``.
             modulation: Gamma and beta of every stage.
         """
-        if self.strength <= _NEGLIGIBLE:
+        if self.is_idle:
             yield
             return
 

@@ -77,7 +77,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="DIR",
         help="data set with masks: trained with, and guarded against forgetting; repeatable",
     )
-    group.add_argument("--steps", type=int, metavar="N", help="optimiser steps (default: 300)")
+    group.add_argument(
+        "--steps", type=int, metavar="N", help="optimiser steps, in whole epochs (default: 300)"
+    )
     group.add_argument("--lr", type=float, metavar="F", help="peak learning rate (default: 0.0005)")
     group.add_argument(
         "--tolerance",

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
         ("fdep", ["oracle"], "unknown condition 'oracle'; known are supervised, random, in-domain"),
         ("fdep", ["in-domain"], "in-domain needs --prior FILE"),
         ("fdep", ["dino+lr=1"], "'lr=1' is no SETTING=VALUE of fdep; settings are distillation"),
+        ("frontier", ["pal"], r"unknown condition 'pal'; known are supervised and supervised\+SETTING=VALUE"),
+        ("frontier", ["supervised+strength=1"], "'strength=1' is no SETTING=VALUE of supervised"),
         ("points", ["oracle"], "unknown condition 'oracle'; known are supervised, pal"),
         ("points", ["semantic_priors"], "semantic_priors needs --prior FILE"),
         ("points", ["pal+lr=1"], "'lr=1' is no SETTING=VALUE of pal; settings are .*least_share"),
@@ -25,3 +29,34 @@ def test_bad_conditions_are_refused_before_any_training(
 ) -> None:
     with pytest.raises(SystemExit, match=message):
         benchmark_script(script).read_options(["--work", "w", "--data", "d", "--conditions", *conditions])
+
+
+def test_a_setting_of_full_supervision_is_compared_with_the_default(
+    benchmark_script: Callable[[str], ModuleType],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once for each seed, and not again."""
+    words = ["--work", str(tmp_path / "w"), "--results", str(tmp_path), "--data", str(data), "--epochs", "1"]
+    words += [
+        "--crop",
+        "32",
+        "--batch",
+        "2",
+        "--seeds",
+        "0",
+        "--conditions",
+        "supervised",
+        "supervised+keep=0.5",
+    ]
+    script = benchmark_script("frontier")
+    assert script.main(words) == 0
+    written = (tmp_path / "w" / "pit-n-supervised+keep=0.5-0" / "run.json").read_text()
+    assert json.loads(written)["config"]["keep"] == 0.5
+    result = json.loads((tmp_path / "frontier.json").read_text())
+    assert [run["condition"] for run in result["runs"]] == ["supervised", "supervised+keep=0.5"]
+    assert result["summary"][1]["iou"]["difference"]["count"] == 1
+    assert "Difference to supervised" in capsys.readouterr().out
+    assert script.main([*words, "--finished"]) == 0
+    assert json.loads((tmp_path / "frontier.json").read_text())["runs"] == result["runs"]

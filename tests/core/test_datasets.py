@@ -190,3 +190,14 @@ def test_a_list_that_counts_a_frame_twice(root: Path) -> None:
     lists(root, splits__val="a\nb\na")
     with pytest.raises(DatasetError, match=r"val\.txt: names a more than once"):
         open_dataset(root, "val")
+
+
+def test_listed_frames_whose_labels_are_elsewhere_need_no_mask(root: Path) -> None:
+    lists(root, splits__train="a\nb\nc", splits__val="d\ne\nf")
+    for name in "ab":
+        (root / "masks" / f"{name}.png").unlink()
+    with pytest.raises(DatasetError, match=r"a\.png has no mask"):
+        open_dataset(root, "train")
+    opened = open_dataset(root, "train", unmasked=True)
+    assert [sample.mask is None for sample in opened.samples] == [True, True, False]
+    assert all(sample.mask for sample in open_dataset(root, "val").samples)

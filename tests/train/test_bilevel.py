@@ -165,6 +165,34 @@ def test_a_gradient_of_unused_weights_is_zero() -> None:
     assert [g.tolist() for g in gradients(a.sum(), [a, b])] == [[1, 1], [0, 0, 0]]
 
 
+def test_a_cluster_moves_in_the_steps_that_it_comes_in() -> None:
+    """Adam's stale moments would move it in all that follow; and its first step is as long as any other's."""
+    parameters = ClusterParameters(3, lr=0.01)
+    parameters.step(torch.tensor([-1.0, 0.0, 0.0]))
+    apart = float(parameters.alpha[0] - parameters.alpha[1])
+    assert apart == pytest.approx(0.01, rel=1e-4)
+    for _ in range(10):
+        parameters.step(torch.tensor([0.0, 0.0, 1.0]))
+    assert float(parameters.alpha[0] - parameters.alpha[1]) == pytest.approx(apart, rel=1e-5)
+    before = float(parameters.alpha[1])
+    parameters.step(torch.tensor([0.0, 5.0, 0.0]))
+    # Of the step, a third is what keeps the mean at 0.
+    assert before - float(parameters.alpha[1]) == pytest.approx(0.01 * 2 / 3, rel=1e-3)
+
+
+def test_where_every_cluster_comes_in_the_steps_are_those_of_adam() -> None:
+    parameters, alpha = ClusterParameters(4, lr=0.01), torch.zeros(4, requires_grad=True)
+    adam = torch.optim.Adam([alpha], lr=0.01)
+    for seed in range(5):
+        gradient = torch.randn(4, generator=torch.Generator().manual_seed(seed))
+        parameters.step(gradient)
+        alpha.grad = gradient
+        adam.step()
+        with torch.no_grad():
+            alpha -= alpha.mean()
+    torch.testing.assert_close(parameters.alpha, alpha.detach(), atol=1e-7, rtol=1e-5)
+
+
 def test_parameters_come_back_with_their_moments() -> None:
     first, second = ClusterParameters(4), ClusterParameters(4)
     second.load_state_dict(first.state_dict())

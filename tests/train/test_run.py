@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 from pitviper.core.datasets import DatasetError
 from pitviper.core.manifest import file_record
 from pitviper.core.models import create_model
+from pitviper.train import loop
 from pitviper.train.config import SupervisedConfig
+from pitviper.train.data.splits import open_splits
 from pitviper.train.epoch import learning_rate
-from pitviper.train.hardware import Hardware
-from pitviper.train.run import load_run, open_splits, start_from, train_supervised
+from pitviper.train.hardware import Hardware, launch
+from pitviper.train.run import load_run, start_from, train_supervised
 from pitviper.train.validate import selection_score
 
 Killed = Callable[[int], AbstractContextManager[None]]
@@ -191,3 +193,16 @@ def test_a_run_starts_from_given_weights(config: Make, finished: Path, tmp_path:
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(ended[name], given[name], rtol=0, atol=1e-6)
     assert summary_of(folder)["init"] == {"weights": "last.safetensors", **file_record(kept.read_bytes())}
+
+
+def test_the_optimiser_is_made_where_the_run_is(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state goes to where its parameters are when it is read from a checkpoint, which would be the CPU else."""
+    order: list[str] = []
+    fabric, network = launch(CPU, 0), create_model("pit-n")
+    make, move = loop.make_optimizer, fabric.to_device
+    monkeypatch.setattr(loop, "make_optimizer", lambda *given: (order.append("optimiser"), make(*given))[1])
+    monkeypatch.setattr(fabric, "to_device", lambda *given: (order.append("device"), move(*given))[1])
+    loop.start(fabric, network, config(), tmp_path)
+    assert order[:2] == ["device", "optimiser"]

@@ -15,7 +15,7 @@ REFUSED = 6
 """Exit code of a refusal: that of an accuracy gate, as in ``pitviper``."""
 
 _HELP = {
-    "steps": "optimiser steps",
+    "steps": "optimiser steps, in whole epochs",
     "batch": "crops of a step",
     "lr": "peak learning rate",
     "crop": "side of the crops in pixels",

@@ -30,9 +30,10 @@ from pitviper.train.adaptation.split import Split, split_by_time
 from pitviper.train.adaptation.verdict import Verdict, decide
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.data.crops import crop_counts
+from pitviper.train.data.splits import train_splits, val_splits
 from pitviper.train.data.store import StoredFrame, load_frames
 from pitviper.train.hardware import Hardware
-from pitviper.train.run import load_run, open_splits, synthetic_frames, train_supervised
+from pitviper.train.run import load_run, synthetic_frames, train_supervised
 from pitviper.train.validate import predictor, validate
 
 WORK = "work"
@@ -113,7 +114,7 @@ def _adapt(settings: AdaptSettings, hardware: Hardware, resume: bool) -> tuple[V
     guards = _guards(settings)
     _say("measuring what is known already")
     guard_before = validate(network, guards)
-    config = _training(settings, package, labelled)
+    config, steps = _training(settings, package, labelled)
     run = train_supervised(
         config, settings.out / WORK / "run", hardware=hardware, resume="auto" if resume else False
     )
@@ -123,7 +124,7 @@ def _adapt(settings: AdaptSettings, hardware: Hardware, resume: bool) -> tuple[V
     verdict = decide(
         before, after, guard_before, guard_after, tolerance=settings.tolerance, chance=settings.chance
     )
-    numbers = _numbers(case, labelled, config)
+    numbers = _numbers(case, labelled, config, steps)
     if verdict.accepted:
         manifest = adapted_manifest(
             package, adapted, settings, numbers, score=verdict.after, guards=guard_after
@@ -161,19 +162,19 @@ def _require_enough(material: Material, split: Split) -> None:
 
 def _guards(settings: AdaptSettings) -> dict[str, list[StoredFrame]]:
     """Val splits of the given data, and synthetic scenes of which none is trained with."""
-    _, val_sets = open_splits(settings.data)
+    val_sets = val_splits(settings.data)
     guards = {f"{each.name} {each.split}": load_frames([each]) for each in val_sets}
     return {**guards, "synthetic scenes": synthetic_frames(_GUARDS, settings.seed + _GUARD_SEED)}
 
 
-def _training(settings: AdaptSettings, package: Package, labelled: Labelled) -> SupervisedConfig:
+def _training(settings: AdaptSettings, package: Package, labelled: Labelled) -> tuple[SupervisedConfig, int]:
     own = crop_counts(load_frames([open_dataset(labelled.root, "train")]), 1)
-    others = crop_counts(load_frames(open_splits(settings.data)[0]), 1)
+    others = crop_counts(load_frames(train_splits(settings.data)), 1)
     model = str(package.manifest.architecture["name"])
     return training_config(settings, model, stream=labelled.root, own=sum(own), others=sum(others))
 
 
-def _numbers(case: _Case, labelled: Labelled, config: SupervisedConfig) -> dict[str, Any]:
+def _numbers(case: _Case, labelled: Labelled, config: SupervisedConfig, steps: int) -> dict[str, Any]:
     """Counts for the report and the manifest."""
     facts, split, clicks = case.material.facts, case.split, case.material.clicks
     return {
@@ -188,6 +189,7 @@ def _numbers(case: _Case, labelled: Labelled, config: SupervisedConfig) -> dict[
         "frames_left_out": len(split.left_out) + len(split.tracked) - len(labelled.tracked),
         "labels": labelled.shapes,
         "synthetic_frames": config.synthetic,
+        "trained_steps": steps,
         "adapted_from": origin(case.package),
         "settings": describe_settings(case.settings),
     }
@@ -204,7 +206,7 @@ def _finish(case: _Case, verdict: Verdict, numbers: Mapping[str, Any], pictures:
             f"{numbers['clicked_frames_to_learn']} to learn from, {numbers['clicked_frames_to_judge']} to judge by",
             "Tracks": f"{tracks}; {numbers['track_frames']} frames labelled by those that are clicked or moving",
             "Labels from": ", ".join(f"{kind} {count}" for kind, count in numbers["labels"].items()),
-            "Trained": f"{settings.steps} steps of {settings.batch} crops, AdamW lr {settings.lr:g}, with "
+            "Trained": f"{numbers['trained_steps']} steps of {settings.batch} crops, AdamW lr {settings.lr:g}, with "
             f"{numbers['synthetic_frames']} synthetic frames"
             + (f" and {', '.join(Path(each).name for each in settings.data)}" if settings.data else ""),
         }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +62,11 @@ class AdaptSettings:
 
 def training_config(
     settings: AdaptSettings, model: str, *, stream: Path, own: int, others: int
-) -> SupervisedConfig:
-    """The run that mixes the frames of the stream with half as many synthetic scenes, and other data.
+) -> tuple[SupervisedConfig, int]:
+    """The run that mixes the frames of the stream with half as many synthetic scenes, and other data; and its steps.
 
-    Crops lie over the targets, and over whatever else the package sees.
+    Crops lie over the targets, and over whatever else the package sees. The steps are as many as whole epochs come
+    nearest to those of the settings, and one epoch at least.
 
     Args:
         settings: Of the adaptation.
@@ -78,16 +78,18 @@ def training_config(
     synthetic = min(max(own // 2, _SYNTHETIC[0]), _SYNTHETIC[1])
     repeats = min(max(1, round(others / own)), _MOST_REPEATS)
     crops = repeats * own + synthetic + others
-    return SupervisedConfig(
+    each = max(1, crops // min(settings.batch, crops))
+    epochs = max(1, round(settings.steps / each))
+    config = SupervisedConfig(
         data=(*(str(stream),) * repeats, *settings.data),
         synthetic=synthetic,
-        epochs=max(1, math.ceil(settings.steps / max(1, crops // settings.batch))),
+        epochs=epochs,
         crops=((1.0, settings.crop),),
         batch=min(settings.batch, crops),
         lr=settings.lr,
         warmup=0.1,
         # The average of a short run must not be that of its first steps.
-        ema=max(0.0, 1.0 - 10.0 / settings.steps),
+        ema=max(0.0, 1.0 - 10.0 / (epochs * each)),
         validate_every=10**6,
         seed=settings.seed,
         model=model,
@@ -95,3 +97,4 @@ def training_config(
         mine_beside=1,
         init=str(settings.package),
     )
+    return config, epochs * each

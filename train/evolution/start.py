@@ -89,28 +89,34 @@ def start_course(
 def split_frames(
     frames: Sequence[PointFrame], *, share: float, seed: int
 ) -> tuple[list[PointFrame], list[PointFrame]]:
-    """Frames of the lower and of the upper level: a seeded draw of this share of each data set, at least one of it.
+    """Frames of the lower and of the upper level: a seeded draw of this share of each data set.
 
-    A frame that is there twice is in one of them.
+    Frames with points and frames without are drawn apart, so that each level has its part of either: at least one of
+    a set with points, where it has two or more of them. A frame that is there twice is twice in one of them.
 
     Raises:
-        ValueError: A data set of one frame leaves none to train with.
+        ValueError: A level would have no frame with a point.
     """
-    by_set: dict[str, list[str]] = {}
-    for name in dict.fromkeys(each.frame.name for each in frames):
-        by_set.setdefault(name.partition("/")[0], []).append(name)
+    by_kind: dict[tuple[str, bool], list[str]] = {}
+    for each in {each.frame.name: each for each in frames}.values():
+        by_kind.setdefault((each.frame.name.partition("/")[0], len(each.points) > 0), []).append(
+            each.frame.name
+        )
     rng = np.random.default_rng(seed)
     drawn: set[str] = set()
-    for names in by_set.values():
-        count = max(1, round(share * len(names)))
+    for (_, pointed), names in by_kind.items():
+        count = round(share * len(names))
+        if pointed:
+            count = min(max(1, count), len(names) - 1)
         drawn.update(names[int(index)] for index in rng.permutation(len(names))[:count])
     lower = [each for each in frames if each.frame.name not in drawn]
-    if not lower:
+    upper = [each for each in frames if each.frame.name in drawn]
+    if not all(any(len(each.points) for each in level) for level in (lower, upper)):
+        labelled = len({each.frame.name for each in frames if len(each.points)})
         raise ValueError(
-            f"{len(drawn)} frames are too few for both levels; label more, or pass --bilevel none"
+            f"{labelled} frames with points are too few for both levels; label more, or pass --bilevel none"
         )
-    upper = {each.frame.name: each for each in frames if each.frame.name in drawn}
-    return lower, list(upper.values())
+    return lower, upper
 
 
 def group_frames(

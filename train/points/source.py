@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,10 @@ from pitviper.core.datasets import Dataset, DatasetError, Sample, read_sample
 from pitviper.core.images import IMAGE_SUFFIXES
 from pitviper.core.points import PointLabels, Points, require_points
 from pitviper.train.data.store import StoredFrame, make_frame
+from pitviper.train.point_config import DERIVED
 from pitviper.train.points.files import read_points
 from pitviper.train.points.initial import InitialMask, initial_mask
 from pitviper.train.points.labels import centroid_points, coarse_points
-
-CENTROID = "centroid"
-COARSE = "coarse"
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,11 @@ def load_point_frames(
     datasets = list(datasets)
     listed = _listed(source)
     loaded: dict[Dataset, list[PointFrame]] = {}
-    for dataset, samples in _chosen(datasets, listed, source).items():
-        if len(samples) < len(dataset) and not quiet:
-            print(
-                f"{dataset.name}: {len(dataset) - len(samples)} of {len(dataset)} frames are not in {source} and are "
-                "left out; a frame without target is listed without points",
-                file=sys.stderr,
-            )
+    chosen = _chosen(datasets, listed, source)
+    if listed is not None and not quiet:
+        for line in _remarks(chosen, listed, source):
+            print(line, file=sys.stderr)
+    for dataset, samples in chosen.items():
         loaded[dataset] = [
             _load(dataset, sample, listed, source=source, seed=seed, outline=outline, polarity=polarity)
             for sample in samples
@@ -120,20 +116,44 @@ def _load(
     raw, mask = read_sample(sample)
     if listed is not None:
         points = listed.get(sample.name, np.zeros((0, 2), np.int32))
-    elif source == CENTROID:
-        points = centroid_points(mask)
+    elif source == "centroid":
+        points = _different(centroid_points(mask))
     else:
-        drawn = coarse_points(mask, np.random.default_rng((seed, zlib.crc32(name.encode()))))
-        # Two targets may be drawn the same pixel; as a label it stands for both.
-        points = np.unique(drawn, axis=0)
+        points = _different(coarse_points(mask, np.random.default_rng((seed, zlib.crc32(name.encode())))))
     require_points(points, (mask.shape[0], mask.shape[1]), name=name)
     found = initial_mask(raw, points, outline=outline, polarity=polarity, name=name)
     truth = None if sample.mask is None else mask
     return PointFrame(make_frame(name, raw, np.zeros_like(mask)), points, found, truth, sample)
 
 
+def _remarks(chosen: Mapping[Dataset, tuple[Sample, ...]], listed: PointLabels, source: str) -> Iterator[str]:
+    """What becomes of frames that are not listed, and of listed ones that are not trained with."""
+    unused = set(listed)
+    for dataset, samples in chosen.items():
+        names = {sample.name for sample in samples}
+        unused -= names
+        missing = len(dataset) - len(samples)
+        if missing:
+            yield (
+                f"{dataset.name}: {missing} of {len(dataset)} frames are not in {source} and are left out; a frame "
+                "without target is listed without points"
+            )
+        elif names.isdisjoint(listed):
+            yield (
+                f"{dataset.name}: none of its {len(dataset)} frames is in {source} and there are no masks: all of them "
+                "are trained with as frames without target"
+            )
+    if unused:
+        yield f"{len(unused)} frames that {source} labels are in no train split and are not trained with"
+
+
+def _different(points: Points) -> Points:
+    """Two targets, such as a ring and what is in it, may get the same pixel; as a label it stands for both."""
+    return np.unique(points, axis=0)
+
+
 def _listed(source: str) -> PointLabels | None:
-    return None if source in (CENTROID, COARSE) else read_points(source)
+    return None if source in DERIVED else read_points(source)
 
 
 def _chosen(
@@ -150,7 +170,7 @@ def _labelled(listed: PointLabels, dataset: Dataset, source: str) -> tuple[Sampl
     chosen = tuple(sample for sample in dataset.samples if sample.name in listed)
     if chosen:
         return chosen
-    if dataset.samples and dataset.samples[0].mask is None:
+    if not (dataset.root / "masks").is_dir():
         return dataset.samples
     raise DatasetError(
         f"{source} lists no frame of the {dataset.split} split of {dataset.name}; label some, or leave it out"

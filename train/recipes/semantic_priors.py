@@ -67,6 +67,8 @@ class SemanticPriorsTask(nn.Module):
             zero_start=bool(config.zero_start),
             norm=bool(config.level_norm),
         )
+        # Without strength nothing of it learns, which DDP has to know, and the foundation model has nothing to say.
+        self.scam.requires_grad_(not self.scam.is_idle)
         sequential = config.application == "sequential"
         self.stage_names = stage_modules(network) if sequential else ()
         # After the encoder only the decoder sees two distributions; within it every batch norm does.
@@ -105,7 +107,8 @@ class SemanticPriorsTask(nn.Module):
         of_teacher, of_student = (per_image_loss(z, masks, self.config) for z in (teacher, student))
         distilled = self._distillation(student["final"].detach(), teacher["final"], masks)
         config = self.config
-        gate = config.gate_weight * self.scam.regulariser()
+        idle = self.scam.is_idle
+        gate = of_teacher.new_zeros(()) if idle else config.gate_weight * self.scam.regulariser()
         each = of_teacher + config.student_weight * of_student + config.distillation * distilled
         weighted = each if weights is None else weights * each
         return {
@@ -155,9 +158,12 @@ class SemanticPriorsTask(nn.Module):
         return self.decode_main(modulated), self.network.decode(stages)
 
     def _modulated(self, stages: list[Tensor], images: Tensor) -> list[Tensor]:
-        return self.scam.modulate(stages, self._modulation(images))
+        return stages if self.scam.is_idle else self.scam.modulate(stages, self._modulation(images))
 
     def _encode_sequential(self, images: Tensor) -> list[Tensor]:
+        if self.scam.is_idle:
+            with self.teacher_statistics.in_use(self.network):
+                return self.network.encode(images)
         modulation = self._modulation(images)
         with (
             self.teacher_statistics.in_use(self.network),

@@ -21,7 +21,7 @@ from pitviper.train import cli
 from pitviper.train.adaptation import run as adaptation
 from pitviper.train.adaptation.material import read_material
 from pitviper.train.adaptation.run import adapt
-from pitviper.train.adaptation.settings import AdaptSettings
+from pitviper.train.adaptation.settings import AdaptSettings, training_config
 from pitviper.train.hardware import Hardware
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
@@ -101,7 +101,7 @@ def test_killed_and_resumed(
     tmp_path: Path,
     killed_in_epoch: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    whole, broken = settings(out=tmp_path / "whole", keep_work=True), settings(keep_work=True)
+    whole, broken = (settings(steps=12, keep_work=True, **each) for each in ({"out": tmp_path / "whole"}, {}))
     with killed_in_epoch(2):
         adapt(broken, hardware=CPU)
     with pytest.raises(FileExistsError, match="go on with --resume"):
@@ -202,3 +202,15 @@ def test_a_package_without_weights_to_train_is_refused(
 def test_settings_that_cannot_be(settings: Callable[..., AdaptSettings], values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         settings(**values)
+
+
+@pytest.mark.parametrize(("others", "asked"), [(0, 300), (1676, 300), (10_000, 300), (2755, 50)])
+def test_the_steps_that_are_told_are_those_that_are_taken(
+    settings: Callable[..., AdaptSettings], others: int, asked: int
+) -> None:
+    wanted = settings(steps=asked, batch=16)
+    config, steps = training_config(wanted, "pit-n", stream=Path("own"), own=20, others=others)
+    repeats = len(config.data) - len(wanted.data)
+    an_epoch = (repeats * 20 + config.synthetic + others) // config.batch
+    assert steps == config.epochs * an_epoch
+    assert abs(steps - asked) <= an_epoch / 2 or config.epochs == 1

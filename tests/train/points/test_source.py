@@ -70,6 +70,38 @@ def test_a_folder_of_which_none_is_listed_is_negatives(tmp_path: Path) -> None:
     assert [(each.frame.name, len(each.points)) for each in frames] == [("mine/0", 1), ("sky/cloud", 0)]
 
 
+def test_targets_that_share_a_centre_share_their_point(tmp_path: Path) -> None:
+    """A ring around a dot."""
+    rows, columns = np.mgrid[:64, :64]
+    radius = np.hypot(rows - 31, columns - 31)
+    mask = (radius < 1) | ((radius > 8) & (radius < 10))
+    for folder, pixels in (
+        ("images", np.full((64, 64), 90, np.uint8)),
+        ("masks", mask.astype(np.uint8) * 255),
+    ):
+        (tmp_path / "ring" / folder).mkdir(parents=True)
+        for name in "ab":
+            Image.fromarray(pixels).save(tmp_path / "ring" / folder / f"{name}.png")
+    frames = load_point_frames([open_dataset(tmp_path / "ring", "all")], "centroid")
+    assert [each.points.tolist() for each in frames] == [[[31, 31]], [[31, 31]]]
+
+
+def test_what_a_file_does_not_label_or_labels_for_nothing_is_said(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night, path = bare_frames(tmp_path / "night", 2), tmp_path / "points.csv"
+    (night / "images" / "0.png").rename(night / "images" / "n0.png")
+    (night / "images" / "1.png").rename(night / "images" / "n1.png")
+    train, val = (open_dataset(tiny, split) for split in ("train", "val"))
+    names = [sample.name for sample in (*train.samples, *val.samples)]
+    write_points(path, {name: np.array([[5, 5]], np.int32) for name in names})
+    load_point_frames([train, open_dataset(night, "train")], str(path))
+    told = capsys.readouterr().err
+    assert "night: none of its 2 frames is in" in told
+    assert "trained with as frames without target" in told
+    assert f"{len(val)} frames that {path} labels are in no train split" in told
+
+
 def test_refusals(tmp_path: Path, tiny: Path) -> None:
     root, path = bare_frames(tmp_path / "mine", 2), tmp_path / "points.csv"
     train = open_dataset(root, "train")

@@ -57,6 +57,21 @@ def test_the_teacher_starts_as_the_student_and_leaves_it(model: str, application
         assert torch.equal(twin.eval()(images), student(images)), "the plain network is the student"
 
 
+@pytest.mark.parametrize("application", ["post", "sequential"])
+def test_without_strength_the_foundation_model_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, application: str
+) -> None:
+    """And all that learns gets a gradient, which several processes need."""
+    task = make_task(strength=0.0, application=application)
+    monkeypatch.setattr(FrozenVFM, "forward", lambda *_: pytest.fail("it was asked"))
+    losses = task(*draw_batch())
+    losses["loss"].backward()
+    idle = [name for name, p in task.named_parameters() if p.requires_grad and p.grad is None]
+    assert idle == []
+    assert losses["teacher"] == pytest.approx(float(losses["student"]), rel=1e-5)
+    assert losses["gate"] == 0
+
+
 def test_the_loss_is_what_the_specification_says() -> None:
     task = make_task(zero_start=0, distillation_scale=1.0, strength=0.5)
     images, masks = draw_batch()
