@@ -24,8 +24,8 @@ class PointConfig(DetectorConfig):
         polarity: Targets are "bright", "dark" or "both"; see ``points.initial.initial_mask``.
         outline: First masks by a "level" set, see ``points.level``, or by closed "edges", as published.
         least_share: Share of the points of a frame that need an outline for it to be trained with at once.
-        start: Share of the run with first masks and easy frames alone.
-        mine_until: Share of the run up to which waiting frames are admitted.
+        start: Share of the run with first masks and easy frames alone; 0.2 in the papers.
+        mine_until: Share of the run up to which waiting frames are admitted; 0.8 in the papers.
         interval: Share of the run between two updates of the labels.
         protect: The whole "initial" mask stays target for ever, as published, or the "points" alone do.
         decay: What a label keeps where the network sees no target.
@@ -39,8 +39,8 @@ class PointConfig(DetectorConfig):
     polarity: str = "bright"
     outline: str = "level"
     least_share: float = 0.8
-    start: float = 0.2
-    mine_until: float = 0.8
+    start: float = 0.7
+    mine_until: float = 0.9
     interval: float = 1 / 80
     protect: str = "initial"
     decay: float = 0.97
@@ -197,6 +197,8 @@ class SPReferenceConfig(SemanticPriorsConfig):
     hypergradients: ClassVar[tuple[str, ...]] = ("reference", "none")
 
     outline: str = "edges"
+    start: float = 0.2
+    mine_until: float = 0.8
     protect: str = "initial"
     largest_threshold: float = 0.0
     keep: float = 1.0
