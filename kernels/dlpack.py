@@ -63,9 +63,15 @@ def exported(value: Any) -> Exported:
     """Ask a tensor of which `on_gpu` is true for its memory.
 
     Raises:
-        TypeError: It gives no capsule of DLPack, or one of other elements than unsigned integers and floats.
+        TypeError: It refuses, gives no capsule of DLPack, or one of other elements than unsigned integers and floats.
     """
-    capsule = value.__dlpack__(stream=_DEFAULT_STREAM)
+    try:
+        capsule = value.__dlpack__(stream=_DEFAULT_STREAM)
+    except BufferError as error:
+        raise TypeError(
+            f"{type(value).__name__} does not give its memory ({error}); for a PyTorch tensor of another GPU than the "
+            "current one, submit it inside torch.cuda.device(tensor.device)"
+        ) from error
     api = ctypes.pythonapi
     api.PyCapsule_IsValid.argtypes = (ctypes.py_object, ctypes.c_char_p)
     api.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)

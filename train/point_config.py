@@ -95,6 +95,7 @@ class LESPSConfig(PointConfig):
     protect: str = "points"
     decay: float = 1.0
     start: float = 0.0
+    mine_until: float = 0.8
     largest_threshold: float = 0.0
     iou_weight: float = 0.0
     start_loss: float = 10.0

@@ -101,7 +101,7 @@ def _store_logits(
         coarse_height, coarse_width = height * SIDE // 2, width * SIDE // 2
         coarse_ptr += image * coarse_height * coarse_width * C_COARSE
         c = tl.arange(0, BLOCK_COARSE)
-        at = (oy * SIDE // 2 * coarse_width + ox * SIDE // 2) * C_COARSE
+        at = (oy.to(tl.int64) * SIDE // 2 * coarse_width + ox * SIDE // 2) * C_COARSE
         known = inside[:, None] & (c < C_COARSE)[None, :]
         coarse = tl.load(coarse_ptr + at[:, None] + c[None, :], mask=known, other=0.0).to(tl.float32)
     logits_ptr += image * height * width * OUTPUTS

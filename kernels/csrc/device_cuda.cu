@@ -113,7 +113,9 @@ class CudaDevice final : public Device {
 
   void upload(void* to, const void* from, std::size_t bytes) override {
     const Current current(index_);
-    require(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "weights cannot be copied to the GPU");
+    // On the stream that reads them: a copy on the default stream may still be under way when it returns.
+    require(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, compute_), "weights cannot be copied to the GPU");
+    require(cudaStreamSynchronize(compute_), "weights cannot be copied to the GPU");
   }
 
   void prepared(bool moved) override {

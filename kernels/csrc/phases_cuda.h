@@ -3,6 +3,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <mutex>
+
 #include "phases.h"
 
 namespace pitviper {
@@ -49,7 +51,11 @@ template <typename K>
 Status launch_phases(const typename K::Args& args, Index grid, cudaStream_t stream) {
   constexpr std::size_t kWithoutAsking = 48 * 1024;
   const std::size_t bytes = SharedSize<K>::of(args);
+  // The limit belongs to the kernel and not to the launch: a thread with smaller tiles may not lower it in between.
+  static std::mutex limit;
+  std::unique_lock<std::mutex> ours(limit, std::defer_lock);
   if (bytes > kWithoutAsking) {
+    ours.lock();
     const cudaError_t raised =
         cudaFuncSetAttribute(phases::kernel<K>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     const Status status = status_of(raised);
@@ -57,6 +63,7 @@ Status launch_phases(const typename K::Args& args, Index grid, cudaStream_t stre
       return {Status::kUnavailable, "a block needs more shared memory than this GPU gives to one"};
     if (!status.ok()) return status;
   }
+  cudaGetLastError();  // what an earlier call left behind is not this launch's
   const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
   phases::kernel<K><<<blocks, K::kThreads, bytes, stream>>>(args);
   return status_of(cudaGetLastError());

@@ -282,6 +282,17 @@ def test_gpu_memory_that_is_no_frame_is_refused(
     assert len(found(runtime, scene((64, 64)))) == 1
 
 
+def test_a_tensor_that_keeps_its_memory_to_itself_is_refused_with_the_way_out(
+    runtime: FusedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BufferError("another device is current")
+
+    monkeypatch.setattr(OnGpu, "__dlpack__", refuse)
+    with pytest.raises(TypeError, match=r"another device is current.*inside torch\.cuda\.device"):
+        runtime.submit(OnGpu(np.zeros((64, 64), np.uint16)))
+
+
 def test_a_capsule_that_was_used_is_refused(runtime: FusedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = OnGpu(np.zeros((64, 64), np.uint16))
     monkeypatch.setattr(OnGpu, "__dlpack__", lambda self, **_: "no capsule")
