@@ -33,7 +33,7 @@ from comparison import (
 from fdep_cost import training_cost
 from fdep_table import summarise, tables
 from record import write_result
-from trainings import METRICS, Cell, Judgements, changed_settings, facts, finished, judge
+from trainings import METRICS, SHARED, Cell, Judgements, changed_settings, facts, finished, judge
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import FDEPConfig, SupervisedConfig, TrainingConfig
@@ -77,7 +77,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
     base, *changes = cell.condition.split("+")
     if base == BASE and not changes:
         return SupervisedConfig(**common)
-    changed = changed_settings(changes, FDEPConfig, besides=SupervisedConfig)
+    changed = changed_settings(changes, FDEPConfig, fixed=SHARED)
     return FDEPConfig(**common, **prior_of(base, options), **changed)
 
 

@@ -47,7 +47,7 @@ def summarise(runs: Sequence[Run], *, base: str, metrics: Sequence[str]) -> list
 def tables(result: dict[str, Any]) -> str:
     """The published tables in Markdown: means, paired differences, cost."""
     parts = [_means(result["summary"]), _differences(result["summary"])]
-    if result["training_cost"]:
+    if result.get("training_cost"):
         parts.append(_cost(result["training_cost"]))
     return "\n\n".join(part for part in parts if part)
 

@@ -4,7 +4,8 @@
     python benchmarks/frontier.py --work runs/frontier --data NUAA-SIRST --data NUDT-SIRST --models pit-s \
         --conditions supervised supervised+plain_share=0
 
-Conditions are ``supervised`` and ``supervised+SETTING=VALUE``, with any setting of ``pitviper-train supervised``.
+Conditions are ``supervised`` and ``supervised+SETTING=VALUE``, with any number or word among the
+settings of ``pitviper-train supervised``.
 Judged are the averaged weights after the last epoch: no epoch is chosen. It ranks changes; the values are those of a
 short training and far below a long one's. A finished run in --work is kept, and a killed one goes on.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from comparison import (
@@ -65,7 +67,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> SupervisedConfig:
     base, *changes = cell.condition.split("+")
     if base != BASE:
         raise SystemExit(f"unknown condition {cell.condition!r}; known are {BASE} and {BASE}+SETTING=VALUE")
-    return SupervisedConfig(**common | changed_settings(changes, SupervisedConfig, besides=None))
+    return SupervisedConfig(**common | changed_settings(changes, SupervisedConfig, fixed=("model", "seed")))
 
 
 def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) -> Runs:
@@ -80,7 +82,7 @@ def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) ->
     return [{**told_of(cell, summary, ()), "branch": "light", "sets": judged["light"]}]
 
 
-def _train(config: SupervisedConfig, folder: Any, options: argparse.Namespace, *, resume: bool) -> None:
+def _train(config: SupervisedConfig, folder: Path, options: argparse.Namespace, *, resume: bool) -> None:
     train_supervised(config, folder, hardware=hardware_of(options), resume=resume)
 
 
@@ -90,7 +92,6 @@ def publish(options: argparse.Namespace, runs: Runs, sets: Iterable[Dataset]) ->
         **facts(settings_of(Cell(options.models[0], BASE, 0), options), sets),
         "runs": runs,
         "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
-        "training_cost": [],
     }
     print(write_result("frontier", result, folder=options.results), flush=True)
     return result

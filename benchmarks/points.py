@@ -36,7 +36,7 @@ from fdep_table import summarise
 from paired import estimate
 from points_table import markdown
 from record import write_result
-from trainings import METRICS, Cell, Judgements, changed_settings, facts, finished, judge
+from trainings import METRICS, SHARED, Cell, Judgements, changed_settings, facts, finished, judge
 
 from pitviper.core.datasets import Dataset
 from pitviper.train.config import DetectorConfig, SupervisedConfig
@@ -88,7 +88,7 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> DetectorConfig:
         if options.prior is None:
             raise SystemExit(f"{base} needs --prior FILE")
         common["vfm_weights"] = str(options.prior)
-    changed = changed_settings(changes, kind, besides=SupervisedConfig)
+    changed = changed_settings(changes, kind, fixed=SHARED)
     return kind(**common, points=options.points, **changed)  # type: ignore[call-arg]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pitviper.core.datasets import Dataset
 from pitviper.core.evaluation import evaluate
 from pitviper.core.metrics.hse import HSE_THRESHOLDS, SWEEP_THRESHOLDS
 from pitviper.core.models import DetectorNetwork
-from pitviper.train.config import TrainingConfig
+from pitviper.train.config import SupervisedConfig, TrainingConfig
 from pitviper.train.run import load_run
 from pitviper.train.validate import predictor
 
@@ -27,6 +27,10 @@ _CURVES = ("iou", "niou", "target_f1", "pd", "fa_per_mpix")
 _MOVED = ("data", "vfm_weights")
 Judgements = dict[str, dict[str, Any]]
 """Metrics by branch and set."""
+
+
+SHARED = frozenset(f.name for f in fields(SupervisedConfig))
+"""Settings that full supervision has too: the same in every condition of a comparison with it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,20 @@ class Cell:
 
 
 def changed_settings(
-    texts: Iterable[str], config: type[TrainingConfig], *, besides: type[TrainingConfig] | None
+    texts: Iterable[str], config: type[TrainingConfig], *, fixed: Collection[str]
 ) -> dict[str, Any]:
-    """``SETTING=VALUE`` texts as settings of a recipe; only those that it has beside another recipe's, if one is given.
+    """``SETTING=VALUE`` texts as settings of a recipe: numbers, words and levels, but for those that are ``fixed``.
 
     Raises:
         SystemExit: Another setting, or no value.
     """
-    own = {f.name for f in fields(config)} - (set() if besides is None else {f.name for f in fields(besides)})
+    default = config()
+    own = {
+        f.name
+        for f in fields(config)
+        if f.name not in fixed
+        and (f.name == "levels" or isinstance(getattr(default, f.name), int | float | str))
+    }
     changes: dict[str, Any] = {}
     for text in texts:
         key, _, value = text.partition("=")
@@ -62,7 +72,7 @@ def changed_settings(
         if key == "levels":
             changes[key] = tuple(int(level) for level in value.split("/"))
         else:
-            changes[key] = type(getattr(config(), key))(value)
+            changes[key] = type(getattr(default, key))(value)
     return changes
 
 

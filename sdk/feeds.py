@@ -81,8 +81,20 @@ class Feed:
         if self._seen == 0:
             return "opening"
         since = self._reading_since
-        silent = since is not None and time.monotonic() - since > self._plan.stall_s
+        silent = (
+            since is not None and time.monotonic() - max(since, self._alive_at or 0.0) > self._plan.stall_s
+        )
         return "stalled" if silent else "live"
+
+    @property
+    def _alive_at(self) -> float | None:
+        """When a source that may be quiet on purpose last showed that it lives, by the monotonic clock.
+
+        One that reconnects cuts its own reads off, says when it last tried, and needs the time to do so. One that waits
+        for the time of a recorded frame says when it last did.
+        """
+        found: float | None = getattr(self._source, "alive_at", None)
+        return found
 
     def _capture(self) -> None:
         try:
@@ -174,9 +186,7 @@ class Feed:
         since = self._reading_since
         if since is None:
             return self._plan.timeout_s
-        # A source that reconnects cuts its own reads off, says when it last tried, and needs the time to do so. One
-        # that waits for the time of a recorded frame says when it last did.
-        alive_at: float | None = getattr(self._source, "alive_at", None)
+        alive_at = self._alive_at
         limit = self._plan.timeout_s * (1 if alive_at is None else 3)
         return max(asked, since, alive_at or 0.0) + limit - now
 

@@ -19,6 +19,8 @@ import pytest
         ("fdep", ["dino+lr=1"], "'lr=1' is no SETTING=VALUE of fdep; settings are distillation"),
         ("frontier", ["pal"], r"unknown condition 'pal'; known are supervised and supervised\+SETTING=VALUE"),
         ("frontier", ["supervised+strength=1"], "'strength=1' is no SETTING=VALUE of supervised"),
+        ("frontier", ["supervised+model=acm"], "'model=acm' is no SETTING=VALUE of supervised"),
+        ("frontier", ["supervised+crops=192"], "'crops=192' is no SETTING=VALUE of supervised"),
         ("points", ["oracle"], "unknown condition 'oracle'; known are supervised, pal"),
         ("points", ["semantic_priors"], "semantic_priors needs --prior FILE"),
         ("points", ["pal+lr=1"], "'lr=1' is no SETTING=VALUE of pal; settings are .*least_share"),

@@ -239,6 +239,18 @@ def test_a_pause_in_a_recording_is_no_silent_camera(
         assert len(list(stream)) == 2
 
 
+def test_a_pause_in_a_recording_does_not_stall(
+    tmp_path: Path, make_detector: Callable[..., sdk.Detector]
+) -> None:
+    """A camera that says nothing for a second does."""
+    folder, states = recording_with_a_pause(tmp_path / "r", 3.0), set()
+    with make_detector() as detector, detector.stream(f"replay://{folder}?speed=1") as stream:
+        next(stream)
+        while stream.read(0.05) is None:
+            states.add(stream.state)
+    assert states == {"live"}
+
+
 def test_a_stream_that_is_closed_in_a_pause_ends_at_once(
     tmp_path: Path, make_detector: Callable[..., sdk.Detector], caplog: pytest.LogCaptureFixture
 ) -> None:
