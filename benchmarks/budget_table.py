@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markdown_table import markdown_table
+
 _HEAD = (
     "model",
     "empty scenes",
@@ -19,8 +21,7 @@ _HEAD = (
 
 def markdown(result: dict[str, Any]) -> str:
     """One line for each model, set and budget on log-odds; the last column says what probabilities would do."""
-    lines = [f"| {' | '.join(_HEAD)} |", f"|{' --- |' * len(_HEAD)}"]
-    notes = []
+    lines, notes = [], []
     for model, sets in result["models"].items():
         for name, found in sets.items():
             seen = " (seen in training)" if found.get("seen_in_training") else ""
@@ -35,10 +36,8 @@ def markdown(result: dict[str, Any]) -> str:
                     for row in rows
                     if row["scale"] != "log-odds" and row["per_frame"] == fine["per_frame"]
                 )
-                lines.append(
-                    f"| {' | '.join([model, name + seen, *_cells(fine, coarse, result['splits'])])} |"
-                )
-    return "\n".join([*lines, "", f"Frames: {'; '.join(notes)}."])
+                lines.append([model, name + seen, *_cells(fine, coarse, result["splits"])])
+    return f"{markdown_table(_HEAD, lines)}\n\nFrames: {'; '.join(notes)}."
 
 
 def _cells(fine: dict[str, Any], coarse: dict[str, Any], splits: int) -> list[str]:

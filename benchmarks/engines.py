@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+from markdown_table import markdown_table
 from numpy.typing import NDArray
 from record import write_result
 
@@ -136,19 +137,26 @@ def _all_cases(package: Package, threads: int) -> Iterator[list[Detector]]:
 
 def accuracy_table(result: dict[str, Any]) -> str:
     """Metrics of each way beside those of the reference."""
-    head = "model | set | engine and precision | IoU | Pd | Fa, px/Mpx | targets lost / added | int8 gate"
-    rows = [f"| {head} |", "|" + " --- |" * 8]
+    head = [
+        "model",
+        "set",
+        "engine and precision",
+        "IoU",
+        "Pd",
+        "Fa, px/Mpx",
+        "targets lost / added",
+        "int8 gate",
+    ]
+    rows = []
     for model, sets in result["models"].items():
         for data, found in sets.items():
             first = found["ways"][0]["truth"]
-            rows.append(f"| {model} | {data} | {result['reference']} | {_numbers(first, 0)} | | |")
+            rows.append([model, data, result["reference"], *_numbers(first, 0), "", ""])
             for way in _distinct(found["ways"]):
                 gate = "" if "int8" not in way["engine"] else _gate(way["gate_of_int8"])
                 changed = f"{way['lost']} / {way['added']} of {way['targets']}"
-                rows.append(
-                    f"| {model} | {data} | {way['engine']} | {_numbers(way['truth'], 1)} | {changed} | {gate} |"
-                )
-    return "\n".join(rows)
+                rows.append([model, data, way["engine"], *_numbers(way["truth"], 1), changed, gate])
+    return markdown_table(head, rows)
 
 
 def _distinct(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -171,26 +179,32 @@ def _gate(found: str | list[str]) -> str:
     return "passed" if found == "passed" else "refused: " + ", ".join(text.split()[0] for text in found)
 
 
-def _numbers(truth: dict[str, list[float]], side: int) -> str:
+def _numbers(truth: dict[str, list[float]], side: int) -> list[str]:
     iou, pd, fa = (truth[key][side] for key in ("iou", "pd", "fa_per_mpix"))
-    return f"{100 * iou:.1f} | {100 * pd:.1f} | {fa:.1f}"
+    return [f"{100 * iou:.1f}", f"{100 * pd:.1f}", f"{fa:.1f}"]
 
 
 def latency_table(result: dict[str, Any]) -> str:
     """Milliseconds of a whole frame and of its network."""
     told = result["conditions"]
-    head = "model | threads | engine | precision | network, median | whole frame, median | whole frame, p99"
-    rows = [f"{told['device']}, milliseconds:", "", f"| {head} |", "|" + " --- |" * 7]
+    head = [
+        "model",
+        "threads",
+        "engine",
+        "precision",
+        "network, median",
+        "whole frame, median",
+        "whole frame, p99",
+    ]
+    rows = []
     for model, runs in result["models"].items():
         for threads, profiles in runs.items():
             for profile in profiles:
                 engine, stages = profile["engine"], profile["stages"]
-                rows.append(
-                    f"| {model} | {threads} | {engine['name']} {engine['version']} | {engine['precision']} | "
-                    f"{stages['network_ms']['median']:.2f} | {stages['total_ms']['median']:.2f} | "
-                    f"{stages['total_ms']['p99']:.2f} |"
-                )
-    return "\n".join(rows)
+                cells = [model, threads, f"{engine['name']} {engine['version']}", engine["precision"]]
+                times = (("network_ms", "median"), ("total_ms", "median"), ("total_ms", "p99"))
+                rows.append([*cells, *(f"{stages[stage][kind]:.2f}" for stage, kind in times)])
+    return f"{told['device']}, milliseconds:\n\n" + markdown_table(head, rows)
 
 
 if __name__ == "__main__":

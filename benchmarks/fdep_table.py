@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from markdown_table import markdown_table
 from paired import LEVEL, difference, estimate
 
 Run = dict[str, Any]
@@ -73,7 +74,7 @@ def use(result: dict[str, Any]) -> str:
     head = ["run", "set", "seeds", "IoU, features as they are", *others]
     return (
         f"IoU of the main branch, and its change with other features, seed by seed, {LEVEL:.0%} t interval:\n\n"
-        + (markdown(head, rows))
+        + markdown_table(head, rows)
     )
 
 
@@ -84,7 +85,7 @@ def _column(seeds: dict[int, dict[str, Any]], metric: str) -> dict[int, float] |
 
 def _means(summary: Sequence[dict[str, Any]]) -> str:
     rows = [[*labels(row), *(plus_minus(row.get(key), key) for key in COLUMNS)] for row in summary]
-    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + markdown(
+    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + markdown_table(
         ["model", "condition", "branch", "set", "seeds", *COLUMNS.values()], rows
     )
 
@@ -97,7 +98,7 @@ def _differences(summary: Sequence[dict[str, Any]]) -> str:
         [*labels(row), *(interval(row[key]["difference"], key) if key in row else "-" for key in COLUMNS)]
         for row in compared
     ]
-    return f"Difference to supervised, seed by seed, with its {LEVEL:.0%} t interval:\n\n" + markdown(
+    return f"Difference to supervised, seed by seed, with its {LEVEL:.0%} t interval:\n\n" + markdown_table(
         ["model", "condition", "branch", "set", "seeds", *COLUMNS.values()], rows
     )
 
@@ -129,7 +130,7 @@ def _cost(cost: Sequence[dict[str, Any]]) -> str:
     )
     return (
         f"Cost of training, one thread; what is deployed is the same under every condition ({kept}):\n\n"
-        + markdown(head, rows)
+        + markdown_table(head, rows)
     )
 
 
@@ -160,8 +161,3 @@ def _signed(value: float) -> str:
 
 def _scaled(value: float, key: str) -> float:
     return value if key in _NO_PERCENT else 100 * value
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

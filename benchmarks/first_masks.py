@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fdep_table import markdown
+from markdown_table import markdown_table
 from record import RESULTS, write_result
 
 from pitviper.core.datasets import Dataset
@@ -60,7 +60,7 @@ def table(result: dict[str, Any]) -> str:
         for row in result["rows"]
     ]
     head = ["set", "points", "outline", "points with an outline", "frames that begin", "IoU of their masks"]
-    return markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def main() -> None:

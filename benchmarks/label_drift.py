@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fdep_table import markdown as lines
+from markdown_table import markdown_table
 from record import RESULTS, write_result
 from safetensors.torch import load_file
 
@@ -103,7 +103,7 @@ def markdown(result: dict[str, Any]) -> str:
     return (
         "Labels of the frames that are in use at the end of a run against the masks: their first ones (single pixels "
         "where a point has no outline, though such frames wait) → their last ones:\n\n"
-    ) + lines(head, rows)
+    ) + markdown_table(head, rows)
 
 
 def shown(seeds: Sequence[dict[str, dict[str, float]]], when: str, measure: str) -> str:

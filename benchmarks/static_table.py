@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markdown_table import markdown_table
+
 Result = dict[str, Any]
 
 
@@ -13,7 +15,7 @@ def triton(result: Result) -> str:
     names = sorted(
         {name for row in result["kernels"] for name in row["architectures"]}, key=lambda n: int(n[3:])
     )
-    lines = [["kernel", "launch", "MB", "Mop", *names], ["---"] * (4 + len(names))]
+    lines = []
     for row in result["kernels"]:
         cells = [f"`{row['operation']}` {row['name']}", row["launch"]]
         cells += [f"{row['bytes'] / 1e6:.2f}", f"{row['operations'] / 1e6:.0f}"]
@@ -32,7 +34,7 @@ def triton(result: Result) -> str:
         f"Triton {result['triton']}; registers of a thread / KiB of shared memory of a program / share of a "
         f"multiprocessor's warps that fit. Bytes spilled by all of them together: {spilled}."
     )
-    return f"{told}\n\n{_table(lines)}"
+    return f"{told}\n\n" + markdown_table(["kernel", "launch", "MB", "Mop", *names], lines)
 
 
 def cuda(result: Result) -> str:
@@ -45,7 +47,7 @@ def cuda(result: Result) -> str:
     families: dict[str, list[Result]] = {}
     for row in result["cuda"]:
         families.setdefault(row["function"].partition("<")[0], []).append(row["architectures"])
-    lines = [["kernel", "forms", *names], ["---"] * (2 + len(names))]
+    lines = []
     for family, forms in families.items():
         cells = [f"`{family}`", str(len(forms))]
         for name in names:
@@ -55,14 +57,14 @@ def cuda(result: Result) -> str:
     stacks = [found["stack_bytes"] for row in result["cuda"] for found in row["architectures"].values()]
     return (
         "Registers of a thread, fewest and most over the forms; bytes spilled by a thread at most: "
-        f"{max(stacks)}.\n\n{_table(lines)}"
+        f"{max(stacks)}.\n\n" + markdown_table(["kernel", "forms", *names], lines)
     )
 
 
 def frames(result: Result) -> str:
     """Floors of whole frames."""
     height, width = result["shape"]
-    lines = [["model", "board", "GB/s", "launches", "MB", "Gop", "floor, ms"], ["---"] * 7]
+    lines = []
     for row in result["frames"]:
         lines.append(
             [
@@ -77,9 +79,6 @@ def frames(result: Result) -> str:
         )
     return (
         f"One uint16 frame of {width}x{height} to its targets in fp16, by data-sheet numbers. *A floor, not a "
-        f"measurement*:\n\n{_table(lines)}"
+        "measurement*:\n\n"
+        + markdown_table(["model", "board", "GB/s", "launches", "MB", "Gop", "floor, ms"], lines)
     )
-
-
-def _table(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -21,6 +21,7 @@ import points_table
 import static_table
 import tracking_table
 import validation
+from markdown_table import markdown_table
 from record import RESULTS
 
 Result = dict[str, Any]
@@ -45,7 +46,7 @@ def agreement(result: Result) -> str:
         )
     head = ["model", "frames", "map, torch", "map, training form", "target position, torch"]
     head.append("target position after gain and offset")
-    return "Largest differences over all frames; the number of targets never differed:\n\n" + _table(
+    return "Largest differences over all frames; the number of targets never differed:\n\n" + markdown_table(
         head, rows
     )
 
@@ -68,7 +69,7 @@ def latency(result: Result) -> str:
         rows.append([threads, "ACM, network alone", "", f"{reference:.2f}", *[""] * 5, "1"])
     head = ["threads", "model", *stages[:-1], "total, median", "total, p99", "around the network"]
     told = result["conditions"]
-    return f"{told['device']}, ONNX Runtime {told['onnxruntime']}, milliseconds:\n\n" + _table(
+    return f"{told['device']}, ONNX Runtime {told['onnxruntime']}, milliseconds:\n\n" + markdown_table(
         [*head, "against the network of ACM"], rows
     )
 
@@ -84,7 +85,7 @@ def target_free(result: Result) -> str:
             cells.append(f"{at['0.5']['objects_per_frame']:.2f} ({at['0.8']['objects_per_frame']:.2f})")
         seen = " (seen in training)" if first.get("seen_in_training") else ""
         rows.append([data + seen, str(first["frames"]), *cells])
-    return _table(["frames", "number", *models], rows)
+    return markdown_table(["frames", "number", *models], rows)
 
 
 def soak(result: Result) -> str:
@@ -119,7 +120,7 @@ def normalisation(result: Result) -> str:
     head = [f"{data} {'IoU' if key == 'iou' else 'Pd'}" for data, key in columns]
     settings, seeds = result["settings"], len(next(iter(by_name.values())))
     told = f"`{settings['model']}`, {settings['epochs']} epochs, {seeds} seeds, each value by seed:"
-    return f"{told}\n\n" + _table(["scale", *head], rows)
+    return f"{told}\n\n" + markdown_table(["scale", *head], rows)
 
 
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
@@ -154,6 +155,7 @@ PAGES = (
     "docs/engines.md",
     "docs/kernels.md",
     "docs/points.md",
+    "docs/points-results.md",
 )
 
 
@@ -168,11 +170,6 @@ def filled(page: str) -> str:
         return f"<!-- {found[1]} -->\n\n{make(result)}\n\n<!-- end {found[1]} -->"
 
     return re.sub(r"<!-- (\w+) -->.*?<!-- end \1 -->", made, (ROOT / page).read_text(), flags=re.DOTALL)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import argparse
 from typing import Any
 
 import numpy as np
+from markdown_table import markdown_table
 from numpy.typing import NDArray
 from record import write_result
 
@@ -115,16 +116,25 @@ def target_distance(a: Detections, b: Detections) -> float | None:
 
 def table(results: dict[str, Any]) -> str:
     """The published columns as a Markdown table."""
-    head = "model | set | images / targets | IoU | nIoU | Pd | Fa, px/Mpx | false objects/frame | F1 | HSE (hse-v0)"
-    rows = [f"| {head} |", "|" + " --- |" * 10]
+    head = [
+        "model",
+        "set",
+        "images / targets",
+        "IoU",
+        "nIoU",
+        "Pd",
+        "Fa, px/Mpx",
+        "false objects/frame",
+        "F1",
+    ]
+    rows = []
     for name, result in results.items():
         for data, m in result["sets"].items():
-            rows.append(
-                f"| {name} | {data} | {m['images']} / {m['targets']} | {100 * m['iou']:.1f} | {100 * m['niou']:.1f} | "
-                f"{100 * m['pd']:.1f} | {m['fa_per_mpix']:.1f} | {m['false_objects_per_frame']:.2f} | "
-                f"{100 * m['f1']:.1f} | {100 * m['hse']:.1f} |"
-            )
-    return "\n".join(rows)
+            cells = [name, data, f"{m['images']} / {m['targets']}"]
+            cells += [f"{100 * m[key]:.1f}" for key in ("iou", "niou", "pd")]
+            cells += [f"{m['fa_per_mpix']:.1f}", f"{m['false_objects_per_frame']:.2f}"]
+            rows.append([*cells, *(f"{100 * m[key]:.1f}" for key in ("f1", "hse"))])
+    return markdown_table([*head, "HSE (hse-v0)"], rows)
 
 
 def _frames(datasets: list[Dataset]) -> list[NDArray[Any]]:

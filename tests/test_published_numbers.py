@@ -39,7 +39,7 @@ def test_every_result_says_how_it_was_measured(path: Path) -> None:
         ("docs/tracking.md", "tracking_video"),
         ("docs/engines.md", "engines"),
         ("docs/kernels.md", "static_triton"),
-        ("docs/points.md", "points"),
+        ("docs/points-results.md", "points"),
     ],
 )
 def test_pages_hold_the_measured_tables(page: str, table: str, tables: ModuleType) -> None:

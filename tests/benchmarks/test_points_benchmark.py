@@ -83,3 +83,23 @@ def test_labels_of_finished_runs(
     for measure, value in run["sets"]["dots"]["last"].items():
         assert value == pytest.approx(told[measure], abs=1e-4), "as the run itself told at its end"
     assert "| pit-n-pal+start=0.0 | dots | 1 |" in drift.markdown(result)
+
+
+def test_a_run_that_was_judged_without_classes_leaves_its_cells_open(
+    benchmark_script: Callable[[str], ModuleType],
+) -> None:
+    salient = {"salient": {"targets": 4, "found": 2, "pd": 0.5, "iou": 0.75}}
+    runs = [
+        {"model": "m", "condition": "supervised", "branch": "light", "sets": {"a": {}}},
+        {"model": "m", "condition": "pal", "branch": "light", "sets": {"a": {"classes": salient}}},
+    ]
+    table = benchmark_script("points_table")._classes(runs)
+    assert "| m | supervised | - | - |" in table
+    assert "| m | pal | student | 50 / 75 |" in table
+
+
+def test_a_row_that_does_not_fit_its_head_is_refused(benchmark_script: Callable[[str], ModuleType]) -> None:
+    table = benchmark_script("markdown_table").markdown_table
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    with pytest.raises(ValueError, match="a row of 1 cells under 2 columns"):
+        table(["a", "b"], [["1"]])
