@@ -22,6 +22,7 @@ from pitviper.core.modules.blocks import (
     init_fan_out,
     upsample2,
 )
+from pitviper.core.modules.head import start_at_prior
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ class ALCLNet(DetectorNetwork):
         self.fuse = nn.ModuleList(
             SimplifiedBilateralAttention(high, low) for low, high in pairwise(self.stage_channels)
         )
-        self.head = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
+        to_logits = nn.Conv2d(16, 1, 1)
+        self.head = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), to_logits)
         init_fan_out(self)
+        start_at_prior(to_logits)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         features = []

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pitviper.core.models.base import DetectorNetwork
 from pitviper.core.modules.attention import ResCBAM
 from pitviper.core.modules.blocks import upsample2
+from pitviper.core.modules.head import target_head
 
 Grid = dict[tuple[int, int], Tensor]
 
@@ -62,8 +63,8 @@ class DNANet(DetectorNetwork):
         width = config.widths[0]
         self.to_final = nn.ModuleList(nn.Conv2d(c, width, 1) for c in config.widths[1:])
         self.final = ResCBAM(rows * width, width)
-        self.head = nn.Conv2d(width, 1, 1)
-        self.side_heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(rows - 2))
+        self.head = target_head(width)
+        self.side_heads = nn.ModuleList(target_head(width) for _ in range(rows - 2))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pitviper.core.models.base import DetectorNetwork
 from pitviper.core.modules.blocks import ResBlock, ResDown, conv_norm_relu, init_fan_out, upsample2
+from pitviper.core.modules.head import target_head
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class MLCLNet(DetectorNetwork):
         self.lateral = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, 64, 1), nn.ReLU()) for c in self.stage_channels
         )
-        self.head = nn.Sequential(nn.Conv2d(64, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1))
+        self.head = nn.Sequential(nn.Conv2d(64, 64, 1), nn.ReLU(), target_head(64))
 
     def encode(self, x: Tensor) -> list[Tensor]:
         c1 = self.stage1(self.stem(x))

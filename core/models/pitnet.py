@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pitviper.core.models.base import DetectorNetwork
+from pitviper.core.modules.head import target_head
 from pitviper.core.modules.reparam import Pointwise, RepConv, ResidualBlock
-from pitviper.core.modules.subpixel import FullResolutionConv, FullResolutionHead, target_head
+from pitviper.core.modules.subpixel import FullResolutionConv, FullResolutionHead
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pitviper.core.modules.head import target_head
+
 
 class BasicBlock(nn.Module):
     """Residual block of two 3x3 convolutions (He et al., "Deep Residual Learning", CVPR 2016).
@@ -43,7 +45,7 @@ class FCNHead(nn.Sequential):
             nn.BatchNorm2d(inner),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Conv2d(inner, 1, 1),
+            target_head(inner),
         )
 
 

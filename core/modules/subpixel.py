@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pitviper.core.modules.head import TARGET_PRIOR, target_head
 from pitviper.core.modules.reparam import RepConv, fold_batch_norm, plain_conv
 
 
@@ -58,22 +59,13 @@ class FullResolutionConv(nn.Module):
         return nn.Sequential(plain_conv(half_resolution_kernel(weight), bias.repeat_interleave(4)), nn.ReLU())
 
 
-def target_head(channels: int, *, prior: float = 0.01) -> nn.Conv2d:
-    """1x1 convolution from [B, channels, H, W] to logits [B, 1, H, W] that start at the share of target pixels."""
-    conv = nn.Conv2d(channels, 1, 1)
-    assert conv.bias is not None
-    # So that the first steps are not spent on learning it.
-    nn.init.constant_(conv.bias, float(torch.logit(torch.tensor(prior))))
-    return conv
-
-
 class FullResolutionHead(nn.Module):
     """1x1 convolution from c full-resolution channels to one logit, on pixel-unshuffled maps.
 
     Input [B, 4 c, H / 2, W / 2], output logits [B, 4, H / 2, W / 2] (pixel-unshuffled).
     """
 
-    def __init__(self, channels: int, *, prior: float = 0.01) -> None:
+    def __init__(self, channels: int, *, prior: float = TARGET_PRIOR) -> None:
         super().__init__()
         self.conv = target_head(channels, prior=prior)
 

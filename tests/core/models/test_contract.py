@@ -48,7 +48,8 @@ def assert_deployed_equal(network: DetectorNetwork) -> None:
         want, found = network(x), network.deploy()(x)
     spread = float(want.max() - want.min())
     assert spread > 0.01, "a constant map would prove nothing"
-    assert float((found - want).abs().max()) < DEPLOYED_TOLERANCE * spread
+    # What rounds is the logit with its bias of -4.6, however little it varies over the frame.
+    assert float((found - want).abs().max()) < DEPLOYED_TOLERANCE * float(want.abs().max())
 
 
 @every_model
@@ -77,6 +78,15 @@ def test_sizes_that_do_not_fit(name: str) -> None:
     message = rf"multiples of {multiple}, got {multiple}x{multiple + 1}; pad first: kernels\.standardise"
     with pytest.raises(ValueError, match=message):
         network(batch(1, 1, multiple, multiple + 1))
+
+
+@every_model
+def test_an_untrained_network_sees_targets_in_few_pixels(name: str) -> None:
+    """From 0.5, the first epochs would lower all pixels: ACM found nothing in 6 epochs, and 62 % IoU from 0.01."""
+    network = network_of(name).train()
+    outputs = network.decode(network.encode(batch(2, network.in_channels, 64, 64)))
+    for logits in outputs.values():
+        assert float(torch.sigmoid(logits).median()) < 0.1
 
 
 @every_model
