@@ -12,6 +12,8 @@ SIRST as published      ``images/NAME.*``, ``masks/NAME_pixels0.*``             
 plain folders           ``images/`` with ``masks/``, each with its counterpart   none: seeded 5:1 draw
 background only         ``images/`` without ``masks/``: no target anywhere       none: all frames are ``train``
 ======================  =======================================================  ==========================
+
+Lists of train (and test) without one of val: the same draw takes a sixth of the listed train frames for val.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Dataset:
     """One split of one data set.
 
     ``split_sha256`` is the SHA-256 of the sample names joined by newlines, in list order: it identifies the split
-    in reports whatever the folder is called. ``drawn`` says that no list chose them.
+    in reports whatever the folder is called. ``drawn`` says that no list parted train from val.
     """
 
     name: str
@@ -104,7 +106,7 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
         raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
     samples = tuple(_sample(name, frames, masks, background or unmasked, root) for name in names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    drawn = not background and split in {"train", "val"} and not split_lists(root)
+    drawn = not background and split in {"train", "val"} and "val" not in split_lists(root)
     return Dataset(root.resolve().name, root, split, samples, digest, drawn)
 
 
@@ -195,18 +197,14 @@ def _names(
     root: Path, split: str, frames: dict[str, Path], masks: dict[str, Path], background: bool
 ) -> list[str]:
     lists = split_lists(root)
+    if split in {"train", "val"} and "train" in lists and "val" not in lists and not background:
+        # The published layouts list train and test: val is a part of train, and no frame of test.
+        listed = _listed(lists["train"])
+        masked = [n for n in listed if n in masks or f"{n}_pixels0" in masks]
+        val = _drawn(masked)
+        return [n for n in listed if (n in val) == (split == "val")]
     if split in lists:
-        listed = [line.strip() for line in lists[split].read_text().splitlines() if line.strip()]
-        twice = (
-            sorted({name for name in listed if listed.count(name) > 1})
-            if len(set(listed)) < len(listed)
-            else []
-        )
-        if twice:
-            raise DatasetError(
-                f"{lists[split]}: names {', '.join(twice)} more than once; every frame counts once"
-            )
-        return listed
+        return _listed(lists[split])
     every = (
         sorted(frames) if background else [n for n in sorted(frames) if n in masks or f"{n}_pixels0" in masks]
     )
@@ -215,10 +213,23 @@ def _names(
     if lists or background or split not in {"train", "val"}:
         raise DatasetError(f"{root}: no split {split!r}; {_available(root)}")
     _require_counterparts(root, frames, masks)
-    shuffled = list(every)
-    random.Random(_DRAW_SEED).shuffle(shuffled)
-    val = set(shuffled[: max(1, len(shuffled) // _DRAW_VAL_SHARE)])
+    val = _drawn(every)
     return [n for n in every if (n in val) == (split == "val")]
+
+
+def _listed(path: Path) -> list[str]:
+    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DatasetError(f"{path}: names {', '.join(twice)} more than once; every frame counts once")
+    return names
+
+
+def _drawn(names: list[str]) -> set[str]:
+    """The names that a seeded draw keeps for val."""
+    shuffled = sorted(names)
+    random.Random(_DRAW_SEED).shuffle(shuffled)
+    return set(shuffled[: max(1, len(shuffled) // _DRAW_VAL_SHARE)])
 
 
 def _require_counterparts(root: Path, frames: dict[str, Path], masks: dict[str, Path]) -> None:

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result: int = options.run(options)
     except KeyboardInterrupt:
-        print("interrupted; go on with the same command and --resume", file=sys.stderr)
+        resumable = "; go on with the same command and --resume" if hasattr(options, "resume") else ""
+        print(f"interrupted{resumable}", file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"pitviper-train: {error}", file=sys.stderr)
@@ -231,6 +232,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
             values = json.loads(options.config.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{options.config}: not valid JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise ValueError(f'{options.config}: settings by name are needed, such as {{"epochs": 90}}')
     given = {f.name: getattr(options, f.name, None) for f in fields(options.config_type)}
     return values | {k: v for k, v in given.items() if v is not None}
 

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
 
 from pitviper.train.data.augment import AugmentConfig
+from pitviper.train.setting_types import read_setting
 
 Config = TypeVar("Config", bound="TrainingConfig")
 
 OPTIMIZERS = ("adamw", "muon")
 STATISTICS = ("separate", "shared", "joint")
-_TUPLES: dict[str, type] = {"data": str, "mine": str, "crops": tuple, "levels": int}
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,18 @@ class TrainingConfig:
                 f"accumulate must be at least 1 and checkpoint_every at least 0, got {self.accumulate} and "
                 f"{self.checkpoint_every}"
             )
-        if not self.crops or self.crops[-1][0] != 1.0:
+        if self.validate_every < 1:
+            raise ValueError(
+                f"validate_every must be at least 1, got {self.validate_every}; the number of epochs leaves out all "
+                "between the first and the last"
+            )
+        shares = [share for share, _ in self.crops]
+        if not shares or shares[-1] != 1.0:
             raise ValueError(f"crops must end with share 1.0, got {self.crops}")
+        if any(side < 1 for _, side in self.crops) or any(a >= b for a, b in pairwise((0.0, *shares))):
+            raise ValueError(
+                f"crops need rising shares above 0 and sides of at least 1 pixel, got {self.crops}"
+            )
 
     @property
     def target_share(self) -> float:
@@ -98,16 +109,22 @@ class TrainingConfig:
 
     @classmethod
     def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
-        """Read the mapping of ``to_dict``; an unknown key raises ``ValueError``."""
-        _refuse_unknown(cls, values, "setting")
+        """Read the mapping of ``to_dict``.
+
+        Raises:
+            ValueError: An unknown key, or a value of another type or outside of its range.
+        """
         values = dict(values)
-        if "augmentation" in values and not isinstance(values["augmentation"], AugmentConfig):
-            _refuse_unknown(AugmentConfig, values["augmentation"], "setting of augmentation")
-            values["augmentation"] = AugmentConfig(**values["augmentation"])
-        for name, inner in _TUPLES.items():
-            if name in values:
-                values[name] = tuple(inner(v) for v in values[name])
-        return cls(**values)
+        augmentation = values.pop("augmentation", None)
+        settings = _read(cls, values, "setting")
+        if isinstance(augmentation, AugmentConfig):
+            settings["augmentation"] = augmentation
+        elif augmentation is not None:
+            if not isinstance(augmentation, dict):
+                raise ValueError(f"augmentation must be settings by name, got {augmentation!r}")
+            found = _read(AugmentConfig, augmentation, "setting of augmentation", prefix="augmentation.")
+            settings["augmentation"] = AugmentConfig(**found)
+        return cls(**settings)
 
 
 @dataclass(frozen=True)
@@ -260,8 +277,11 @@ def recipe_of(summary: dict[str, Any]) -> str:
     return str(summary.get("recipe", SupervisedConfig.recipe))
 
 
-def _refuse_unknown(config: type[TrainingConfig | AugmentConfig], values: dict[str, Any], what: str) -> None:
-    known = {f.name for f in fields(config)}
-    unknown = sorted(set(values) - known)
+def _read(
+    config: type[TrainingConfig | AugmentConfig], values: dict[str, Any], what: str, *, prefix: str = ""
+) -> dict[str, Any]:
+    known = {f.name: str(f.type) for f in fields(config)}
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"unknown {what}: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return {name: read_setting(prefix + name, known[name], value) for name, value in values.items()}

@@ -59,14 +59,11 @@ def one_epoch(
     run.task.train()
     sampler = _sampler(run, frames)
     parts = _parts(run, frames, sampler, workers)
-    _seed(run)
     totals = {name: torch.tensor(value, device=fabric.device) for name, value in run.totals.items()}
     while run.step < sampler.steps:
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config, progress(run, run.step / sampler.steps))
         taken = list(islice(parts, config.accumulate))
-        if _at_checkpoint(run):
-            _seed(run)
         try:
             losses = take_step(fabric, run.task, run.optimizer, taken, clip=config.clip)
         except NotFinite as error:
@@ -99,14 +96,6 @@ def _require_finite(run: TrainingRun) -> None:
         raise FloatingPointError(
             f"{error} after step {run.step} of epoch {run.epoch + 1}; lower --lr. {run.what_is_kept()}"
         ) from None
-
-
-def _seed(run: TrainingRun) -> None:
-    """Start torch's own randomness (dropout) anew where a run may be resumed, so that a resumed run repeats it."""
-    entropy = [run.config.seed, run.epoch, run.fabric.global_rank]
-    if run.step:
-        entropy.append(run.step)
-    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def _mean(fabric: Fabric, value: Tensor) -> float:
@@ -142,7 +131,12 @@ def _parts(
     )
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(crops, batch_sampler=sampler, num_workers=workers)
     ready = run.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-    for keys, (images, masks) in zip(sampler, ready, strict=True):
+    for taken, (keys, (images, masks)) in enumerate(zip(sampler, ready, strict=True)):
         names = tuple(frames[index].name for _, index in keys)
         extra = run.companion.extra(names) if run.companion else {}
-        yield Part(names, images, masks, {key: value.to(images.device) for key, value in extra.items()})
+        step, turn = divmod(taken, config.accumulate)
+        # Of all parts of the step, whichever process takes it: the n-th draws the same dropout, also after a resume.
+        nth = sampler.rank + turn * sampler.world
+        entropy = [config.seed, run.epoch, sampler.first_step + step, nth]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        yield Part(names, images, masks, {key: value.to(images.device) for key, value in extra.items()}, seed)

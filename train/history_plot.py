@@ -26,14 +26,14 @@ _PERCENT = {"iou": ("IoU", "-"), "niou": ("nIoU", ":"), "pd": ("Pd", "--")}
 
 
 def plot_history(
-    history: Sequence[dict[str, Any]], config: TrainingConfig, *, chosen: int, dpi: int = 110
+    history: Sequence[dict[str, Any]], config: TrainingConfig, *, chosen: int | None, dpi: int = 110
 ) -> bytes:
     """Draw the records of ``run.json`` into one PNG of 12 x 7.4 inches.
 
     Args:
         history: One record an epoch, in order: ``epoch`` (from 1), losses, and ``validation`` where it was made.
         config: Settings of the run; the learning rate is computed from them.
-        chosen: Epoch whose weights the report is about; marked in every panel.
+        chosen: Epoch whose weights the report is about, marked in every panel; None where they are of no one epoch.
         dpi: Resolution.
 
     Raises:
@@ -47,14 +47,16 @@ def plot_history(
     _scores(score, history, _KEPT.get(config.recipe, ""))
     _false_objects(false, history)
     for panel in (loss, score, rate, false):
-        panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        if chosen is not None:
+            panel.axvline(chosen, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8.5, frameon=False, loc="upper right" if panel is loss else "best")
     for panel in (rate, false):
-        panel.set_xlabel(f"epoch (dashed line: epoch {chosen}, whose weights are reported)")
+        told = "" if chosen is None else f" (dashed line: epoch {chosen}, whose weights are reported)"
+        panel.set_xlabel(f"epoch{told}")
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=dpi)
     return target.getvalue()

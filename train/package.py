@@ -17,7 +17,7 @@ from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
 from pitviper.train.config import DetectorConfig, stored_config
-from pitviper.train.data.splits import val_splits
+from pitviper.train.data.splits import judged_splits
 from pitviper.train.run import BEST, load_run
 from pitviper.train.validate import predictor
 
@@ -42,10 +42,14 @@ def package_run(
         licence: Licence of the weights.
         provenance: Where the training data comes from.
         commit: Commit of the code that trained the run.
+
+    Raises:
+        FileNotFoundError: The run is not finished, or kept no such weights.
+        DatasetError: The run's data is not there, or its val splits have changed since.
     """
     network, summary = load_run(folder, which)
     config = stored_config(summary)
-    val_sets = val_splits(config.data)
+    val_sets = judged_splits(config.data, summary["validation"])
     predicted = {d.name: _predict(network, d) for d in val_sets}
     metrics = {d.name: _describe(d, predicted[d.name]) for d in val_sets}
     manifest = Manifest(

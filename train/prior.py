@@ -18,6 +18,7 @@ from pitviper.core.datasets import Dataset, DatasetError, require_own_names
 from pitviper.core.manifest import file_record
 from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
 from pitviper.core.vfm.architecture import HEADS, Architecture
+from pitviper.core.vfm.hub import header, read_header
 from pitviper.train import loop
 from pitviper.train.config import FDEPConfig, PriorConfig
 from pitviper.train.data.augment import AugmentConfig
@@ -25,7 +26,7 @@ from pitviper.train.data.crops import CropDataset
 from pitviper.train.data.splits import val_splits
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.data.unlabelled import frames_sha256, load_unlabelled, open_frames
-from pitviper.train.foundation import describe_vfm, open_vfm
+from pitviper.train.foundation import RANDOM, describe_vfm, open_vfm
 from pitviper.train.hardware import Hardware, launch
 from pitviper.train.observers import ConsoleObserver
 from pitviper.train.recipes.prior import PriorTask, grid_positions
@@ -72,6 +73,7 @@ def train_prior(
     val_sets = val_splits(config.data)
     held_out = {dataset.name: load_unlabelled([dataset]) for dataset in val_sets}
     task, about = _make_task(config, download=download)
+    told = header(mean=task.mean.flatten().tolist(), std=task.std.flatten().tolist(), timm=_timm_name(config))
     facts = {"vfm": about, "frames_sha256": frames_sha256(frames)}
     run = loop.start(fabric, task, config, folder, resume=resume, facts=facts)
     if fabric.is_global_zero:
@@ -89,7 +91,7 @@ def train_prior(
     observers = [_Console(config.epochs)] if fabric.is_global_zero else []
     loop.fit(run, frames, validate=evaluate, observers=observers, workers=hardware.workers)
     if fabric.is_global_zero:
-        _keep(run, train_sets, val_sets)
+        _keep(run, told, train_sets, val_sets)
     return folder / WEIGHTS
 
 
@@ -183,10 +185,19 @@ def _make_task(config: PriorConfig, *, download: bool) -> tuple[PriorTask, dict[
     return task, {"name": "new", "dim": config.width, "depth": config.depth, "patch_size": config.patch}
 
 
-def _keep(run: loop.TrainingRun, train_sets: Sequence[Dataset], val_sets: Sequence[Dataset]) -> None:
+def _timm_name(config: PriorConfig) -> str | None:
+    """Of a model that was named, or that the file it came from names; None for one that its shapes tell."""
+    if config.vfm and config.vfm != RANDOM:
+        return config.vfm.removeprefix(f"{RANDOM}:")
+    return read_header(config.vfm_weights).get("timm") if config.vfm_weights else None
+
+
+def _keep(
+    run: loop.TrainingRun, told: dict[str, str], train_sets: Sequence[Dataset], val_sets: Sequence[Dataset]
+) -> None:
     """Write the averaged transformer, then the summary, which marks the run as finished."""
     weights = run.folder / WEIGHTS
-    save_weights(run.network, weights)
+    save_weights(run.network, weights, **told)
     summary = {
         "recipe": run.config.recipe,
         "weights": {"file": WEIGHTS, **file_record(weights.read_bytes())},

@@ -16,7 +16,7 @@ from pitviper.core.report import write_report
 from pitviper.core.report.plots import COLOURS
 from pitviper.train.clusters.weights_plot import plot_weights
 from pitviper.train.config import DetectorConfig, recipe_of, stored_config
-from pitviper.train.data.splits import val_splits
+from pitviper.train.data.splits import judged_splits
 from pitviper.train.history_plot import plot_history
 from pitviper.train.run import BEST, EVOLUTION, EVOLUTION_MOVING, load_main_branch, load_run
 from pitviper.train.validate import predictor
@@ -41,21 +41,26 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         ValueError: ``branch`` "main" or "both" of a run that has no main branch, or with ``which`` "best", or "both"
             with more sets than the page can show.
         FileNotFoundError: The run is not finished, or kept no such weights.
-        DatasetError: The run has no val split, or its data is no longer where it was.
+        DatasetError: The run has no val split, its data is not there, or its val splits have changed since.
         MissingMatplotlib: matplotlib is not installed.
     """
     if branch != "light" and which != "last":
         raise ValueError("of the main branch only the last epoch is kept; add --weights last")
     networks, summary = _branches(folder, which, branch)
     config = stored_config(summary)
-    val_sets = val_splits(config.data)
+    val_sets = judged_splits(config.data, summary["validation"])
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
     if len(networks) * len(val_sets) > len(COLOURS):
         raise ValueError(
-            f"{len(val_sets)} sets of two branches do not fit on one page; take --branch light or main"
+            f"{len(val_sets)} sets of {len(networks)} branches do not fit on one page of {len(COLOURS)}; "
+            + (
+                "take --branch light or main"
+                if len(networks) > 1
+                else "package the run, whose manifest has them all"
+            )
         )
-    epoch = _best_epoch(folder) if which == "best" else config.epochs
+    epoch = None if "average" in summary else _best_epoch(folder) if which == "best" else config.epochs
     # Drawn before the evaluation, which takes minutes: a missing matplotlib is told at once.
     curves = plot_history(summary["history"], config, chosen=epoch)
     evaluations = {
@@ -68,7 +73,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         output,
         title=f"{config.model}: training run {folder.resolve().name}",
         facts=_recipe_facts(summary, branch)
-        | _facts(config, summary, f"{which}, epoch {epoch} of {config.epochs}")
+        | _facts(config, summary, _weights_told(summary, which, epoch))
         | {f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
         figures={"Training": curves} | _companion_figures(folder, summary),
     ).page
@@ -97,6 +102,16 @@ def _branches(folder: Path, which: str, branch: str) -> tuple[dict[str, Detector
     if branch != "light":
         networks["main"], summary = load_main_branch(folder)
     return networks, summary
+
+
+def _weights_told(summary: dict[str, Any], which: str, epoch: int | None) -> str:
+    if epoch is not None:
+        return f"{which}, epoch {epoch} of {summary['config']['epochs']}"
+    average = summary["average"]
+    return (
+        f"{average['share_of_the_run']:.0%} the {average['of_the_run']} weights of the run, the rest those it "
+        "started from; the curves are the run's"
+    )
 
 
 def _best_epoch(folder: Path) -> int:

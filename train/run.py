@@ -366,7 +366,7 @@ def _say_data(
         )
     for dataset in {each.name: each for each in train_sets if each.drawn}.values():
         _say(
-            f"{dataset.root} has no split lists: 1 of 6 frames was drawn for validation, the same ones every time. "
+            f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones every time. "
             "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
         )
 

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 class Part:
     """What a process takes at a time: names of the frames, crops [B, 1, S, S], masks [B, 1, S, S] in [0, 1].
 
-    ``extra`` are further arguments of the task by name; it does without them where one crop is looked at alone.
+    ``extra`` are further arguments of the task by name; it does without them where one crop is looked at alone. Torch's
+    own randomness (dropout) starts at ``seed``, if there is one.
     """
 
     names: tuple[str, ...]
     images: Tensor
     masks: Tensor
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    seed: int | None = None
 
 
 class NotFinite(FloatingPointError):
@@ -55,6 +57,8 @@ def take_step(
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         with fabric.no_backward_sync(task, enabled=not last):  # type: ignore[arg-type]
+            if part.seed is not None:
+                torch.manual_seed(part.seed)
             images = part.images.contiguous(memory_format=torch.channels_last)
             found = task(images, part.masks, **part.extra)
             fabric.backward(found["loss"] / len(parts))
@@ -63,13 +67,20 @@ def take_step(
     norm = fabric.clip_gradients(task, optimizer, max_norm=clip, error_if_nonfinite=False)
     assert isinstance(norm, Tensor)
     finite = torch.isfinite(losses["loss"])
-    if not _has_scaler(fabric):
+    if _scale(fabric) is None:
         finite = finite & torch.isfinite(norm)
     if not _everywhere(fabric, finite):
         optimizer.zero_grad(set_to_none=True)
         raise NotFinite(_explain(fabric, task, parts, losses, norm))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    scale = _scale(fabric)
+    if scale is not None and scale < 1.0:
+        names = ", ".join(name for part in parts for name in part.names)
+        raise NotFinite(
+            f"the gradient overflows at a scale of {scale:g} still, with {names}; "
+            "take --precision bf16-mixed or 32-true"
+        )
     return losses
 
 
@@ -91,9 +102,10 @@ def require_finite(modules: dict[str, nn.Module]) -> None:
                 raise FloatingPointError(f"{key} of the {name} is not finite")
 
 
-def _has_scaler(fabric: Fabric) -> bool:
-    """Precision "16-mixed" looks for its scale by trying; it leaves out the steps whose gradient overflows."""
-    return getattr(fabric.strategy.precision, "scaler", None) is not None
+def _scale(fabric: Fabric) -> float | None:
+    """Of precision "16-mixed", found by trying: a step whose gradient overflows halves it and is left out."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    return None if scaler is None else float(scaler.get_scale())
 
 
 def _everywhere(fabric: Fabric, finite: Tensor) -> bool:

@@ -106,7 +106,9 @@ def recognise(state: Mapping[str, Tensor], *, heads: int | None = None) -> Archi
     if gated and not rotary:
         raise ValueError(f"a gated MLP with learned positions is not recognised by shape: {advice}")
     if heads is None and width not in HEADS:
-        raise ValueError(f"width {width} has no usual number of attention heads; pass heads=")
+        raise ValueError(
+            f"width {width} has no usual number of attention heads: {advice}, or heads= to load_vfm"
+        )
     count = heads if heads is not None else HEADS[width]
     if width % count:
         raise ValueError(f"{count} heads do not divide the width {width}")

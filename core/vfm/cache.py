@@ -18,6 +18,8 @@ from pitviper.core.vfm.adapter import FrozenVFM
 
 GIB = 1 << 30
 _DIGEST = "digest"
+_MEASURED = 64
+"""The folder is measured again whenever this part of its limit was written: N processes pass it by N parts at most."""
 
 
 class CacheFull(OSError):
@@ -39,7 +41,8 @@ class CachedVFM(FrozenVFM):
     Args:
         vfm: The model; it shares its backbone with this one.
         folder: Of the cache; made when missing.
-        limit_gib: Largest size of all its files together, in GiB.
+        limit_gib: Largest size of all its files together, in GiB; each process that shares the folder may pass it by
+            1/64, since each measures it from time to time.
 
     Raises:
         ValueError: ``limit_gib`` is not positive.
@@ -55,7 +58,7 @@ class CachedVFM(FrozenVFM):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.limit_gib = limit_gib
         self.hits = self.misses = 0
-        self._bytes = self._size()
+        self._bytes, self._written = self._size(), 0
         self._model = self._fingerprint()
 
     @torch.no_grad()
@@ -109,8 +112,12 @@ class CachedVFM(FrozenVFM):
     def _write(self, path: Path, maps: Sequence[Tensor]) -> None:
         tensors = {str(level): m for level, m in zip(self.levels, maps, strict=True)}
         content = save({**tensors, _DIGEST: _digest(maps)})
-        if self._bytes + len(content) > self.limit_gib * GIB:
-            self._bytes = self._size()  # other processes write too, and a person may have cleared the folder
+        # Other processes write too, and a person may have cleared the folder.
+        if (
+            self._written * _MEASURED >= self.limit_gib * GIB
+            or self._bytes + len(content) > self.limit_gib * GIB
+        ):
+            self._bytes, self._written = self._size(), 0
             if self._bytes + len(content) > self.limit_gib * GIB:
                 raise CacheFull(
                     f"the feature cache in {self.folder} holds {self._bytes / GIB:.3g} GiB and may hold "
@@ -124,6 +131,7 @@ class CachedVFM(FrozenVFM):
         finally:
             partial.unlink(missing_ok=True)
         self._bytes += len(content)
+        self._written += len(content)
 
     def _size(self) -> int:
         return sum(path.stat().st_size for path in self.folder.glob("*/*.safetensors"))

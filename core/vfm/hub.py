@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,9 @@ from pitviper.core.vfm.architecture import has_qkv_bias, recognise
 # What the features before the final norm do not use may be missing; what training alone uses may be left over.
 _MAY_BE_MISSING = ("norm.", "fc_norm.", "head.", "head_drop.")
 _MAY_BE_LEFT_OVER = (*_MAY_BE_MISSING, "mask_token", "cls_head.", "dino_head.", "ibot_head.")
+
+
+_HEADER = "vfm"
 
 
 class TimmBackbone(Backbone):
@@ -40,6 +45,14 @@ class TimmBackbone(Backbone):
                 f"take one whose name begins with vit_ or eva"
             )
         net: Any = model
+        if (
+            not isinstance(getattr(net.patch_embed, "proj", None), nn.Conv2d)
+            or net.patch_embed.proj.in_channels != 3
+        ):
+            raise ValueError(
+                f"{type(model).__name__} does not take its patches from the picture itself (a hybrid); take a plain "
+                "vision transformer"
+            )
         patch = tuple(net.patch_embed.patch_size)
         if patch[0] != patch[1]:
             raise ValueError(f"patches must be square, this model has {patch[0]}x{patch[1]}")
@@ -85,8 +98,8 @@ def load_vfm(
         download: Allow fetching the weights from the hub into its cache.
 
     Returns:
-        The frozen model, with the mean and standard deviation of its own data configuration (ImageNet's where a file
-        alone was given).
+        The frozen model, with the mean and standard deviation that its file states, else those of its own data
+        configuration, else (a file alone that states none) ImageNet's.
 
     Raises:
         ImportError: timm is not installed or cannot be imported.
@@ -102,6 +115,8 @@ def load_vfm(
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"no weights file at {weights}")
     state = None if weights is None else _read(Path(weights))
+    stated = {} if weights is None else read_header(weights)
+    name = name or stated.get("timm")
     if name is None:
         assert state is not None
         architecture = recognise(state, heads=heads)
@@ -113,12 +128,36 @@ def load_vfm(
     if seed is None:
         source = Path(weights) if weights is not None else _hub_file(name, config, download=download)
         _load(model, _read(source) if state is None else state, source)
+    known = config | stated
     return FrozenVFM(
         TimmBackbone(model),
         levels=levels,
-        mean=config.get("mean", IMAGENET_MEAN),
-        std=config.get("std", IMAGENET_STD),
+        mean=known.get("mean", IMAGENET_MEAN),
+        std=known.get("std", IMAGENET_STD),
     )
+
+
+def header(*, mean: Sequence[float], std: Sequence[float], timm: str | None = None) -> dict[str, str]:
+    """Metadata of a safetensors file of a vision transformer, by which `load_vfm` feeds it as it was trained.
+
+    Args:
+        mean: Of each of the three planes, which are in [0, 1].
+        std: Likewise.
+        timm: Its name in timm, where the shapes of its tensors do not say what it is.
+    """
+    return {_HEADER: json.dumps({"mean": list(mean), "std": list(std)} | ({"timm": timm} if timm else {}))}
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """What `header` wrote: ``mean``, ``std`` and maybe ``timm``; nothing of a file without it."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        found = (file.metadata() or {}).get(_HEADER)
+    stated: dict[str, Any] = json.loads(found) if found else {}
+    return stated
 
 
 def _timm() -> Any:
@@ -144,6 +183,12 @@ def _create(name: str, settings: Mapping[str, Any], *, seed: int) -> Any:
         except TypeError as error:
             raise ValueError(
                 f"{name} is no vision transformer that takes images of any size: {error}"
+            ) from error
+        except RuntimeError as error:  # a tag that timm does not know
+            plain = name.split(".")[0]
+            tags = ", ".join(timm.list_pretrained(f"{plain}.*")) or "none"
+            raise ValueError(
+                f"timm {timm.__version__} cannot make {name!r}: {error}; with weights: {tags}"
             ) from error
 
 
@@ -175,6 +220,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
         return load_file(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path.name} holds a {type(state).__name__}; save the state dict of the model")
     for key in ("teacher", "model", "state_dict"):
         state = state[key] if isinstance(state.get(key), dict) else state
     if not all(isinstance(v, Tensor) for v in state.values()):
@@ -192,6 +239,7 @@ def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:
         raise ValueError(
             f"{source.name} has biases that this architecture lacks: take the timm name with _qkvb in it"
         )
+    _require_grid(model, state, source)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     converted = convert(dict(state), model) if convert is not None else state
     own = model.state_dict()
@@ -205,3 +253,23 @@ def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:
                 f"{', '.join(keys[:3])}; give the timm name that it was made with"
             )
     model.load_state_dict({k: v for k, v in converted.items() if k in own}, strict=False)
+
+
+def _require_grid(model: Any, state: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse what timm's conversion would resample without a word: other patches, positions of other grids."""
+    kernel, own_kernel = state.get("patch_embed.proj.weight"), model.patch_embed.proj.weight
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != own_kernel.shape[-2:]:
+        raise ValueError(
+            f"{source.name} has patches of {kernel.shape[-2]}x{kernel.shape[-1]} pixels and this architecture of "
+            f"{own_kernel.shape[-2]}x{own_kernel.shape[-1]}; give the timm name that it was made with, or none"
+        )
+    positions, own_positions = state.get("pos_embed"), getattr(model, "pos_embed", None)
+    if positions is None or own_positions is None or positions.ndim != 3:
+        return
+    # A class or register token more or less does not change the whole root of the number.
+    side, own_side = math.isqrt(positions.shape[1]), math.isqrt(own_positions.shape[1])
+    if side != own_side:
+        raise ValueError(
+            f"{source.name} has positions of {side}x{side} patches and this architecture of {own_side}x{own_side}; "
+            "give the timm name that it was made with, or none: the architecture is then read off the file"
+        )

@@ -53,10 +53,12 @@ def test_own_layout_keeps_the_order_of_the_list(root: Path) -> None:
 
 def test_basicirstd_layout(root: Path) -> None:
     lists(root, img_idx__train_SIRST="a\nb", img_idx__test_SIRST="c")
-    assert names(root, "train") == ["a", "b"]
+    assert sorted(names(root, "train") + names(root, "val")) == ["a", "b"], (
+        "val is drawn from what is listed to train"
+    )
     assert names(root, "test") == ["c"]
-    with pytest.raises(DatasetError, match=r"no split 'val'; available splits: test, train, all"):
-        open_dataset(root, "val")
+    with pytest.raises(DatasetError, match=r"no split 'other'; available splits: test, train, all"):
+        open_dataset(root, "other")
 
 
 def test_sirst_layout_with_pixels0_masks(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_sirst_layout_with_pixels0_masks(tmp_path: Path) -> None:
     write(root / "images", "abc")
     write(root / "masks", ["a_pixels0", "b_pixels0", "c_pixels0"], value=255)
     lists(root, idx_427__trainval="a\nb", idx_427__test="c")
-    assert names(root, "train") == ["a", "b"]
+    assert sorted(names(root, "train") + names(root, "val")) == ["a", "b"]
     assert open_dataset(root, "test").samples[0].mask == root / "masks/c_pixels0.png"
     assert names(root, "all") == ["a", "b", "c"]
 
@@ -201,3 +203,31 @@ def test_listed_frames_whose_labels_are_elsewhere_need_no_mask(root: Path) -> No
     opened = open_dataset(root, "train", unmasked=True)
     assert [sample.mask is None for sample in opened.samples] == [True, True, False]
     assert all(sample.mask for sample in open_dataset(root, "val").samples)
+
+
+@pytest.mark.parametrize(
+    ("lists", "mask"),
+    [
+        (("img_idx/train_toy.txt", "img_idx/test_toy.txt"), "{}"),
+        (("idx_427/trainval.txt", "idx_427/test.txt"), "{}_pixels0"),
+    ],
+)
+def test_published_lists_of_train_and_test_give_a_sixth_of_train_to_val(
+    tmp_path: Path, lists: tuple[str, str], mask: str
+) -> None:
+    every = [f"{i:02}" for i in range(15)]
+    write(tmp_path / "images", every)
+    write(tmp_path / "masks", [mask.format(name) for name in every], value=255)
+    for path, listed in zip(lists, (every[:12], every[12:]), strict=True):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("\n".join(listed))
+    train, val = names(tmp_path, "train"), names(tmp_path, "val")
+    assert (len(train), len(val)) == (10, 2)
+    assert sorted(train + val) == every[:12]
+    assert names(tmp_path, "test") == every[12:], "no frame of test is anywhere else"
+    assert open_dataset(tmp_path, "val").drawn
+    assert not open_dataset(tmp_path, "test").drawn
+    if mask == "{}":
+        (tmp_path / "splits").mkdir()
+        (tmp_path / "splits/val.txt").write_text("03")
+        assert names(tmp_path, "train") == every[:12], "whoever lists val has parted the frames"

@@ -55,12 +55,14 @@ class Case:
     norms: str
     keep: float
     side: int = 32
+    model: str = "pit-n"
 
 
 CASES = {
     "frozen": Case("supervised", "frozen", 1.0),
     "own": Case("supervised", "own", 0.1),
     "global": Case("supervised", "global", 1.0, side=64),
+    "dropout": Case("supervised", "frozen", 1.0, model="acm"),
     "fdep-frozen": Case("fdep", "frozen", 1.0),
     "fdep-own": Case("fdep", "own", 0.1),
     "pal-frozen": Case("pal", "frozen", 1.0),
@@ -110,7 +112,7 @@ def freeze(task: nn.Module) -> None:
 def train(fabric: Fabric, case: Case, folder: Path, accumulate: int = 1) -> dict[str, Tensor]:
     """Four steps of four crops; the states of the task and of the averaged network at the end."""
     common = {
-        "model": "pit-n",
+        "model": case.model,
         "epochs": 1,
         "crops": ((1.0, case.side),),
         "batch": 4,
@@ -122,7 +124,7 @@ def train(fabric: Fabric, case: Case, folder: Path, accumulate: int = 1) -> dict
         "ema": 0.5,
     }
     torch.manual_seed(0)
-    network = create_model("pit-n")
+    network = create_model(case.model)
     course: WatchedCourse | None = None
     if case.recipe in POINT_RECIPES:
         config, task, course = from_points(Processes(fabric), network, case, common)

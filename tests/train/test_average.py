@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from pitviper.core.manifest import file_record
 from pitviper.core.models import create_model
 from pitviper.train.average import average_with_start
+from pitviper.train.report import report_run
 from pitviper.train.run import load_run
 
 
@@ -52,3 +54,18 @@ def test_share_outside_the_line_is_refused(fine_tuned: tuple[Path, Path], tmp_pa
     folder, start = fine_tuned
     with pytest.raises(ValueError, match=r"share must be in \[0, 1\], got 1.5"):
         average_with_start(folder, start, tmp_path / "average", share=1.5)
+
+
+def test_an_average_is_reported_as_what_it_is(finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    folder, start = tmp_path / "run", tmp_path / "start.safetensors"
+    shutil.copytree(finished, folder)
+    save_file(create_model("pit-n").state_dict(), start)
+    summary = json.loads((folder / "run.json").read_text())
+    init = {"weights": start.name, **file_record(start.read_bytes())}
+    (folder / "run.json").write_text(json.dumps(summary | {"init": init}))
+    output = average_with_start(folder, start, tmp_path / "average", share=0.75)
+    for which in ("best", "last"):
+        page = report_run(output, tmp_path / which, which=which).read_text()
+        assert "75% the last weights of the run, the rest those it started from" in page
+        assert "epoch 3 of 3" not in page

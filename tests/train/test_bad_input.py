@@ -110,7 +110,7 @@ def test_no_targets_at_all(own: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().err
     assert "11 training frames, 0 with targets; validation: own (2 frames)" in printed
     assert "masks of 0 and 1 must become 0 and 255" in printed
-    assert "own has no split lists: 1 of 6 frames was drawn for validation" in printed
+    assert "own has no list of val frames: 1 of 6 train frames was drawn" in printed
     assert (tmp_path / "run/best.safetensors").exists()
 
 

@@ -121,3 +121,33 @@ def test_each_recipe_reads_its_own_settings() -> None:
 def test_fdep_settings_are_checked(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FDEPConfig(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": "5"}, "epochs must be a whole number, got '5'"),
+        ({"epochs": 5.5}, "epochs must be a whole number, got 5.5"),
+        ({"lr": True}, "lr must be a number, got True"),
+        ({"model": 3}, "model must be a text, got 3"),
+        ({"data": "folder"}, "data must be a list of texts, got 'folder'"),
+        ({"crops": 64}, r"crops must be a list of \[share, side\] .*, got 64"),
+        ({"crops": [64]}, r"crops must be a list of \[share, side\] .*, got \[64\]"),
+        ({"crops": [[1.0, "64"]]}, "crops must be a list of"),
+        ({"augmentation": 3}, "augmentation must be settings by name, got 3"),
+        ({"augmentation": {"warp": "x"}}, r"augmentation\.warp must be a number, got 'x'"),
+        ({"validate_every": 0}, "validate_every must be at least 1, got 0"),
+        ({"crops": [[1.0, 0]]}, "rising shares above 0 and sides of at least 1 pixel"),
+        ({"crops": [[0.9, 64], [0.5, 32], [1.0, 64]]}, "rising shares"),
+        ({"crops": [[0.0, 64], [1.0, 32]]}, "rising shares above 0"),
+    ],
+)
+def test_a_settings_file_of_wrong_types_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SupervisedConfig.from_dict(settings)
+
+
+def test_levels_of_a_settings_file_are_numbers() -> None:
+    assert FDEPConfig.from_dict({"levels": [2, 4]}).levels == (2, 4)
+    with pytest.raises(ValueError, match="levels must be a list of whole numbers"):
+        FDEPConfig.from_dict({"levels": 3})

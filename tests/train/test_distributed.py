@@ -80,6 +80,8 @@ def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor], *, s
         ("frozen", 1, True),
         ("fdep-frozen", 1, True),
         ("frozen", 2, True),
+        # Each part draws the dropout of its place in the step, whichever process takes it.
+        ("dropout", 2, True),
         # Statistics over all processes, as on GPUs with --sync-batchnorm.
         ("global", 1, True),
         # Batch norms and hard-example mining see a part: two parts in one process are two processes of one part. The

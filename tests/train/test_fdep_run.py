@@ -191,9 +191,10 @@ def test_a_page_has_room_for_few_sets_of_both_branches(run: Path, tiny: Path, tm
         shutil.copytree(tiny, folder)
     summary = json.loads((run / "run.json").read_text())
     summary["config"]["data"] = [str(folder) for folder in folders]
+    summary["validation"] = [summary["validation"][0] | {"name": folder.name} for folder in folders]
     (tmp_path / "run.json").write_text(json.dumps(summary))
     with pytest.raises(
-        ValueError, match="4 sets of two branches do not fit on one page; take --branch light"
+        ValueError, match="4 sets of 2 branches do not fit on one page of 6; take --branch light"
     ):
         report_run(tmp_path, tmp_path / "report", "last", branch="both")
 

@@ -49,7 +49,7 @@ def test_from_a_folder_to_detections(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{run}\n"
     assert "10 training frames, 10 with targets; validation: mine (2 frames)" in done.stderr
-    assert "mine has no split lists: 1 of 6 frames was drawn for validation" in done.stderr
+    assert "mine has no list of val frames: 1 of 6 train frames was drawn" in done.stderr
     assert f"try pitviper detect FRAMES --model {run / 'package'}" in done.stderr
     manifest = read_package(run / "package").manifest
     assert manifest.training["vfm"]["name"] == "tiny-random"

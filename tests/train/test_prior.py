@@ -238,3 +238,15 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads((tmp_path / "run" / "prior.json").read_text())["config"]["masked"] == 0.6
     assert cli.main(["prior", "--out", str(tmp_path / "none"), *machine]) == 1
     assert "no frames to learn from" in capsys.readouterr().err
+
+
+def test_what_was_adapted_comes_back_as_what_it_was(make: Make, tmp_path: Path) -> None:
+    """This architecture cannot be told by its shapes, and its own scale is not ImageNet's."""
+    pytest.importorskip("timm")
+    changes = {"vfm": "random:eva02_tiny_patch14_224", "epochs": 1, "crops": ((1.0, 56),), "masked": 0.5}
+    path = train_prior(make(**changes), tmp_path / "run", hardware=CPU)
+    vfm = load_vfm(weights=path)
+    assert vfm.backbone.patch_size == 14
+    named = load_vfm("eva02_tiny_patch14_224", seed=0)
+    assert torch.equal(vfm.mean, named.mean)
+    assert torch.equal(vfm.std, named.std)

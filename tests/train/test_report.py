@@ -53,7 +53,7 @@ def test_report_of_the_best_epoch_names_it(finished: Path, tmp_path: Path) -> No
 def test_a_run_without_val_split_has_nothing_to_report(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "last.safetensors").write_bytes((finished / "last.safetensors").read_bytes())
     summary = json.loads((finished / "run.json").read_text())
-    summary["config"]["data"] = []
+    summary["config"]["data"], summary["validation"] = [], []
     (tmp_path / "run.json").write_text(json.dumps(summary))
     with pytest.raises(DatasetError, match="no val split to report on"):
         report_run(tmp_path, tmp_path / "report", which="last")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pitviper.core.datasets import DatasetError
-from pitviper.train.data.splits import open_splits, val_splits
+from pitviper.train.data.splits import judged_splits, open_splits, val_splits
+from pitviper.train.run import describe_set
 
 
 def val_alone(tiny: Path, root: Path) -> Path:
@@ -44,3 +45,28 @@ def test_clicked_frames_need_no_masks_where_others_judge(tiny: Path, tmp_path: P
     (train,), (val,) = open_splits([str(root)], unmasked=True)
     assert [sample.name for sample in train.samples] == clicked
     assert {sample.name for sample in val.samples} == judged
+
+
+def test_the_splits_that_judged_are_opened_again_or_refused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "mine"
+    shutil.copytree(tiny, root)
+    shutil.rmtree(root / "splits")
+    (val,) = val_splits([str(root)])
+    judged = [describe_set(val)]
+    assert judged_splits([str(root)], judged) == [val]
+    assert judged_splits([str(root)], []) == [], "a run without val split has none afterwards"
+    shutil.copy(root / "images/000.png", root / "images/0001.png")
+    shutil.copy(root / "masks/000.png", root / "masks/0001.png")
+    with pytest.raises(
+        DatasetError, match=r"val split of mine has changed since the run .* put its frames and lists"
+    ):
+        judged_splits([str(root)], judged)
+    monkeypatch.chdir(tmp_path)
+    assert val_splits(["mine"])
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(
+        DatasetError, match=r"mine: the run's data set is not there, seen from .*; go to where"
+    ):
+        judged_splits(["mine"], judged)

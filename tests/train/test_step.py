@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -232,3 +233,20 @@ def test_a_run_goes_on_inside_an_epoch(tmp_path: Path, accumulate: int) -> None:
     first, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "killed"))
     assert first.keys() == second.keys()
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
+
+
+def test_a_gradient_that_overflows_at_every_scale_stops_16_mixed() -> None:
+    """Its scaler leaves steps out that overflow: a gradient that is never finite would train nothing in silence."""
+    scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[scaled])
+    fabric.launch()
+    made = Task(0.0)
+    task, optimizer = fabric.setup(made, torch.optim.SGD(made.parameters(), lr=0.1))
+    made.failure = "gradient is nan, the loss is not"
+    before = {key: value.clone() for key, value in made.state_dict().items()}
+    marked = Part(("b",), torch.full((1, 1, 16, 16), MARK), torch.zeros(1, 1, 16, 16))
+    for _ in range(16):  # from 65536 to 1
+        take_step(fabric, task, optimizer, [marked], clip=1.0)
+    with pytest.raises(NotFinite, match=r"overflows at a scale of 0\.5 still, with b; take --precision bf16"):
+        take_step(fabric, task, optimizer, [marked], clip=1.0)
+    assert all(torch.equal(before[key], value) for key, value in made.state_dict().items())

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_own_names, split_lists
 
@@ -43,6 +44,35 @@ def val_splits(data: Iterable[str]) -> list[Dataset]:
     """
     opened = [open_dataset(root, "val") for root in data if (Path(root) / "masks").is_dir()]
     return list({each.name: each for each in opened}.values())
+
+
+def judged_splits(data: Iterable[str], judged: Iterable[Mapping[str, Any]]) -> list[Dataset]:
+    """The val splits of a finished run, if they are still what it was judged on.
+
+    Args:
+        data: Folders of its settings.
+        judged: ``validation`` of its summary: ``name`` and ``split_sha256`` of each set.
+
+    Raises:
+        DatasetError: A folder is no longer there, or its val split has other frames: some may have been trained with.
+    """
+    folders, expected = tuple(data), {str(each["name"]): str(each["split_sha256"]) for each in judged}
+    for root in folders:
+        if not Path(root).is_dir():
+            raise DatasetError(
+                f"{root}: the run's data set is not there, seen from {Path.cwd()}; go to where the run was started, or "
+                "put the folder back"
+            )
+    found = [each for each in val_splits(folders) if each.name in expected] if expected else []
+    for name in expected:
+        now = next((each for each in found if each.name == name), None)
+        if now is None or now.split_sha256 != expected[name]:
+            raise DatasetError(
+                f"the val split of {name} has changed since the run (sha256 {expected[name][:16]}..., now "
+                f"{now.split_sha256[:16] + '...' if now else 'none'}), so frames that were trained with may be in it: "
+                "put its frames and lists back"
+            )
+    return found
 
 
 def _is_val_only(root: str) -> bool:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pitviper.core.vfm import load_vfm, to_unit_range
-from pitviper.core.vfm.hub import TimmBackbone
+from pitviper.core.vfm.hub import TimmBackbone, _load, header
 
 # Tiny forms of DINOv2 without registers, DINOv2 with them, a plain ViT and DINOv3 (rotary positions, gated MLP).
 _KEPT: list[torch.library.Library] = []
@@ -214,3 +214,40 @@ def test_contradictions() -> None:
         load_vfm("vit_tiny_patch16_224", weights="x.safetensors", download=True)
     with pytest.raises(ValueError, match="not both"):
         load_vfm("vit_tiny_patch16_224", seed=0, download=True)
+
+
+def test_what_timm_would_resample_is_refused(timm: Any, tmp_path: Path) -> None:
+    small = {"embed_dim": 48, "depth": 2, "num_heads": 3}
+    for settings, message in (
+        ({"patch_size": 32}, "patches of 32x32 pixels and this architecture of 16x16"),
+        ({"img_size": 384}, "positions of 24x24 patches and this architecture of 14x14"),
+    ):
+        model = timm.create_model("vit_small_patch16_224", num_classes=0, **small, **settings)
+        save_file(model.state_dict(), tmp_path / "vit.safetensors")
+        own = timm.create_model("vit_small_patch16_224", num_classes=0, **small)
+        with pytest.raises(ValueError, match=message):
+            _load(own, load_file(tmp_path / "vit.safetensors"), tmp_path / "vit.safetensors")
+
+
+def test_a_file_states_how_it_was_trained(timm: Any, tmp_path: Path) -> None:
+    """Without its header the architecture would have to be named, and the frames would have ImageNet's scale."""
+    torch.manual_seed(0)
+    model = timm.create_model("eva02_tiny_patch14_224", num_classes=0, dynamic_img_size=True)
+    told = header(mean=[0.4, 0.5, 0.6], std=[0.1, 0.2, 0.3], timm="eva02_tiny_patch14_224")
+    save_file(model.state_dict(), tmp_path / "eva.safetensors", told)
+    vfm = load_vfm(weights=tmp_path / "eva.safetensors")
+    assert vfm.backbone.depth == 12
+    assert vfm.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert vfm.std.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_wrong_tags_hybrids_and_files_are_said(timm: Any, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"cannot make 'vit_small_patch14_dinov2\.lvd142'.*with weights: .*lvd142m"
+    ):
+        load_vfm("vit_small_patch14_dinov2.lvd142", seed=0)
+    with pytest.raises(ValueError, match="a hybrid"):
+        load_vfm("vit_tiny_r_s16_p8_224", seed=0)
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list\.pth holds a list; save the state dict"):
+        load_vfm(weights=tmp_path / "list.pth")
