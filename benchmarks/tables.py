@@ -138,6 +138,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "first_masks": ("first_masks", first_masks.table),
     "points": ("points", points_table.markdown),
     "points_alcl": ("points_alcl", points_table.markdown),
+    "points_acm": ("points_acm", points_table.markdown),
     "label_drift": ("label_drift", label_drift.markdown),
     "static_triton": ("static_report", static_table.triton),
     "static_cuda": ("static_report", static_table.cuda),
