@@ -34,6 +34,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Sample",
+    "drawn_remark",
     "open_dataset",
     "read_frame",
     "read_mask",
@@ -108,6 +109,14 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     drawn = not background and split in {"train", "val"} and "val" not in split_lists(root)
     return Dataset(root.resolve().name, root, split, samples, digest, drawn)
+
+
+def drawn_remark(dataset: Dataset) -> str:
+    """What to say of a split that no list parted from the rest."""
+    return (
+        f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones every time. "
+        "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
+    )
 
 
 def require_own_names(datasets: Iterable[Dataset]) -> None:

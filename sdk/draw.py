@@ -103,7 +103,7 @@ def annotate(
     if factor > 1:
         gray = gray.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = gray.shape
-    font = _font(max(11, width // 60))
+    font = _font(max(13, width // 60))
     line = font.getbbox("Ag|")[3] + 6
     canvas = Image.new("RGB", (width, int(height + line)), (18, 18, 18))
     picture = Image.fromarray(gray).convert("RGB")

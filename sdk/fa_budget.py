@@ -79,7 +79,9 @@ class FaBudget:
         allowed = [] if self.per_frame is None else [float(self.per_frame)]
         if self.per_hour is not None:
             if rate is None:
-                raise InputError("per_hour= needs the frames per second: FaBudget(per_hour=..., fps=30)")
+                raise InputError(
+                    "per_hour= needs the frames per second: FaBudget(per_hour=..., fps=30), or --fa-fps 30"
+                )
             allowed.append(self.per_hour * block / (3600.0 * rate))
         return min(allowed)
 

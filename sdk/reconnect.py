@@ -152,7 +152,8 @@ class ReconnectingSource(Source):
             return
         raise SourceLost(
             f"{self.info.name}: lost, and {self._attempts} attempts to open it again in {silent:.1f} s failed: "
-            f"{error}. Check the camera and its cable or network; Reconnect(give_up_s=None) never gives up"
+            f"{error}. Check the camera, its cable or network, and that it gives frames; Reconnect(give_up_s=None), or "
+            "--reconnect inf, never gives up"
         ) from error
 
     def _release(self) -> None:

@@ -35,11 +35,13 @@ def average_with_start(folder: Path, start: Path, output: Path, *, share: float,
     network, summary = load_run(folder, which)
     first = create_model(summary["config"]["model"])
     facts = start_from(start, first)
-    expected = summary.get("init") or {}
-    if facts["sha256"] != expected.get("sha256"):
+    expected = summary.get("init")
+    if not expected:
+        raise ValueError(f"{folder} was not started with --init, so there are no weights to average it with")
+    if facts["sha256"] != expected["sha256"]:
         raise ValueError(
             f"{start} (sha256 {facts['sha256'][:16]}...) is not what {folder} started from "
-            f"({expected.get('weights', 'random weights')}, sha256 {str(expected.get('sha256'))[:16]}...)"
+            f"({expected['weights']}, sha256 {expected['sha256'][:16]}...)"
         )
     _interpolate(network, first, share)
     for name in (BEST, LAST):

@@ -70,7 +70,10 @@ class TrainingConfig:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
-            raise ValueError("epochs, batch and crops_per_frame must be at least 1")
+            raise ValueError(
+                "epochs, batch and crops_per_frame must be at least 1, got "
+                f"{self.epochs}, {self.batch} and {self.crops_per_frame}"
+            )
         if self.accumulate < 1 or self.checkpoint_every < 0:
             raise ValueError(
                 f"accumulate must be at least 1 and checkpoint_every at least 0, got {self.accumulate} and "

@@ -81,7 +81,8 @@ def _learning_rate(panel: Axes, config: TrainingConfig) -> None:
         [a * config.epochs for a in along], [learning_rate(config, a) for a in along], color=COLOURS[0]
     )
     panel.set(title="Learning rate", ylabel="learning rate")
-    panel.set_ylim(bottom=0)
+    # Without a false object there is no scale but this one.
+    panel.set_ylim(bottom=0, top=None if panel.dataLim.ymax > 0 else 1)
 
 
 def _validated(history: Sequence[dict[str, Any]]) -> dict[str, list[tuple[int, dict[str, float]]]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from pitviper.train.clusters.weights_plot import plot_weights
 from pitviper.train.config import DetectorConfig, recipe_of, stored_config
 from pitviper.train.data.splits import judged_splits
 from pitviper.train.history_plot import plot_history
+from pitviper.train.point_config import SemanticPriorsConfig
 from pitviper.train.run import BEST, EVOLUTION, EVOLUTION_MOVING, load_main_branch, load_run
 from pitviper.train.validate import predictor
 
 _OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
+
+
+_STUDENT_AND_TEACHER = {"light": "student", "main": "teacher"}
+"""What the branches of `semantic_priors` are called."""
 
 
 def report_run(folder: Path, output: Path, which: str = "best", *, branch: str = "light") -> Path:
@@ -48,6 +54,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         raise ValueError("of the main branch only the last epoch is kept; add --weights last")
     networks, summary = _branches(folder, which, branch)
     config = stored_config(summary)
+    named = _STUDENT_AND_TEACHER if isinstance(config, SemanticPriorsConfig) else {}
     val_sets = judged_splits(config.data, summary["validation"])
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
@@ -64,7 +71,9 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
     # Drawn before the evaluation, which takes minutes: a missing matplotlib is told at once.
     curves = plot_history(summary["history"], config, chosen=epoch)
     evaluations = {
-        f"{d.name} {d.split}" + (f", {name}" if len(networks) > 1 else ""): _evaluate(network, d)
+        f"{d.name} {d.split}" + (f", {named.get(name, name)}" if len(networks) > 1 else ""): _evaluate(
+            network, d
+        )
         for d in val_sets
         for name, network in networks.items()
     }
@@ -72,7 +81,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         evaluations,
         output,
         title=f"{config.model}: training run {folder.resolve().name}",
-        facts=_recipe_facts(summary, branch)
+        facts=_recipe_facts(summary, branch, named)
         | _facts(config, summary, _weights_told(summary, which, epoch))
         | {f"SHA-256 of {d.name} {d.split}": d.split_sha256 for d in val_sets},
         figures={"Training": curves} | _companion_figures(folder, summary),
@@ -142,11 +151,16 @@ def _facts(config: DetectorConfig, summary: dict[str, Any], weights: str) -> dic
     }
 
 
-def _recipe_facts(summary: dict[str, Any], branch: str) -> dict[str, str]:
+def _recipe_facts(summary: dict[str, Any], branch: str, named: Mapping[str, str]) -> dict[str, str]:
     if "vfm" not in summary:
         return {}
     vfm = summary["vfm"]
     levels = ", ".join(str(level) for level in vfm["levels"])
-    shown = "light (the one that is kept) and main branch" if branch == "both" else f"{branch} branch"
+    light, main = (named.get(name, f"{name} branch") for name in ("light", "main"))
+    shown = (
+        f"{light} (the one that is kept) and {main}"
+        if branch == "both"
+        else named.get(branch, f"{branch} branch")
+    )
     facts = {"Recipe": f"{recipe_of(summary)} with {vfm['name']}, levels {levels}; {shown}"}
     return facts | ({"SHA-256 of that model": vfm["sha256"]} if "sha256" in vfm else {})

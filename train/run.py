@@ -15,7 +15,7 @@ from safetensors.torch import load, load_file, save
 from torch import nn
 
 from pitviper.core.atomic import write_whole
-from pitviper.core.datasets import Dataset, DatasetError
+from pitviper.core.datasets import Dataset, DatasetError, drawn_remark
 from pitviper.core.manifest import WEIGHTS, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.vfm import CachedVFM, FrozenVFM
@@ -318,6 +318,8 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
 
 def _read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no run folder {folder}")
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} holds no {SUMMARY}: the run is not finished; resume it with --resume"
@@ -365,10 +367,7 @@ def _say_data(
             "127: masks of 0 and 1 must become 0 and 255"
         )
     for dataset in {each.name: each for each in train_sets if each.drawn}.values():
-        _say(
-            f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones every time. "
-            "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
-        )
+        _say(drawn_remark(dataset))
 
 
 def _say(text: str) -> None:

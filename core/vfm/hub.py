@@ -205,11 +205,12 @@ def _hub_file(name: str, config: Mapping[str, Any], *, download: bool) -> Path:
         how = (
             f"fetching them failed ({error})"
             if download
-            else f"pass download=True to fetch them from {repository} (some need an account and a licence agreement)"
+            else f"pass download=True (--download) to fetch them from {repository} (some need an account and a "
+            "licence agreement)"
         )
         raise FileNotFoundError(
-            f"the weights of {name} are not on this machine: {how}, or pass weights=FILE with a local .safetensors "
-            f"file, or seed=0 for random weights"
+            f"the weights of {name} are not on this machine: {how}, or pass weights=FILE (--vfm-weights) with a local "
+            f".safetensors file, or seed=0 (--vfm random:NAME) for random weights"
         ) from error
     return Path(found)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         _print(profiles, spreads)
     slowest = max(profile.stages["total"].median for profile in profiles)
     if args.fail_over_ms is not None and slowest > args.fail_over_ms:
+        print(
+            f"the slowest frame takes {slowest:.2f} ms, above --fail-over-ms {args.fail_over_ms:g}",
+            file=sys.stderr,
+        )
         return exits.LATENCY
     return exits.OK
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -90,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
             camera=args.camera,
         )
         try:
+            if tracker is not None and args.fps is None and source.info.kind == "images":
+                raise InputError(
+                    "--track needs to know how fast the images follow each other; add --fps 25, say"
+                )
             monitor = camera.make_monitor(args, source)
             sinks = outputs.open_outputs(args, source.info.fps, source.files)
             sinks = recording.with_recorder(args, source, detector, sinks)
@@ -159,7 +162,11 @@ def _count(stream: Stream, limit: int | None, targets: list[int], show: Callable
 def _report(stream: Stream, targets: int) -> None:
     stats = stream.stats
     again = f", reconnected {stats.reconnects} times" if stats.reconnects else ""
-    dropped = f", dropped {json.dumps(dict(stats.dropped))}" if stats.dropped else ""
+    # What was read ahead when the user had enough is no loss.
+    lost = {reason: count for reason, count in stats.dropped.items() if reason != "closed"}
+    dropped = (
+        f", dropped {', '.join(f'{count} ({reason})' for reason, count in lost.items())}" if lost else ""
+    )
     print(
         f"{stats.processed} frames{dropped}{again}, {targets} targets, {stats.fps:.1f} frames per second",
         file=sys.stderr,

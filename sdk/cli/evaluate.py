@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--draws must be at least 0 (no intervals), got {args.draws}")
     datasets = [open_dataset(folder, args.split) for folder in dict.fromkeys(args.data)]
     require_own_names(datasets)
+    options.say_what_was_drawn(datasets)
     with options.make_detector(args) as detector:
         found = {f"{each.name} {each.split}": _judge(detector, each, args) for each in datasets}
         facts = _facts(detector, datasets)

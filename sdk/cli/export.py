@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from pitviper.core.datasets import open_dataset
 
         frames = open_dataset(args.data, args.split)
+        options.say_what_was_drawn([frames])
     with options.make_detector(args, precision="auto") as detector:
         report = detector.export(
             args.output,

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pitviper.sdk.cli import budget
 from pitviper.sdk.errors import SinkError
 
 if TYPE_CHECKING:
+    from pitviper.core.datasets import Dataset
     from pitviper.sdk.detector import Detector
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "check_target",
     "key_value",
     "make_detector",
+    "say_what_was_drawn",
     "size",
     "write_json",
 ]
@@ -154,3 +157,12 @@ def write_json(target: str, value: Any) -> None:
         Path(target).write_text(text, encoding="utf-8")
     except OSError as error:
         raise SinkError(f"{target} cannot be written: {error}") from error
+
+
+def say_what_was_drawn(datasets: Iterable[Dataset]) -> None:
+    """To stderr: data sets of which no list parts train from val."""
+    from pitviper.core.datasets import drawn_remark
+
+    for dataset in datasets:
+        if dataset.drawn:
+            print(drawn_remark(dataset), file=sys.stderr)

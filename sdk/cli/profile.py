@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
     total = _on_board(args) if args.board else _here(args)
     over = args.fail_over_ms is not None and total > args.fail_over_ms
+    if over:
+        print(f"a frame takes {total:.2f} ms, above --fail-over-ms {args.fail_over_ms:g}", file=sys.stderr)
     return exits.LATENCY if over else exits.OK
 
 

@@ -32,6 +32,6 @@ def network_file(package: Package, precision: str) -> str:
     if NETWORK_INT8_ONNX not in package.manifest.files:
         raise EngineUnavailable(
             f"precision 'int8' cannot be had: package {package.manifest.name!r} holds no {NETWORK_INT8_ONNX}; make one "
-            "that does with pitviper export FOLDER --format package --precision int8 --calibrate FRAMES"
+            "that does with pitviper export FOLDER --format package --precision int8 --calibrate FRAMES --data SET"
         )
     return NETWORK_INT8_ONNX

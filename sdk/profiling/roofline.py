@@ -63,7 +63,7 @@ def draw_roofline(
         axes.annotate(
             point.name, (point.cost.intensity, rate), fontsize=7, textcoords="offset points", xytext=(6, -8)
         )
-    axes.set(xlabel="operations a byte", ylabel="10^9 operations a second", title=title)
+    axes.set(xlabel="operations a byte", ylabel="billion operations a second", title=title)
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(loc="lower right")
     try:

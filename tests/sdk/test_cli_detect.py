@@ -83,7 +83,7 @@ def test_a_broken_frame_in_the_middle_ends_or_is_skipped(
     assert [row["frame_id"] for row in lines(out.read_text())] == [0, 1]
     assert main(["detect", str(folder), "--json", str(out), "--on-error", "skip", *FAST]) == 0
     assert [row["name"] for row in lines(out.read_text())] == ["000.png", "001.png", "003.png"]
-    assert '"unreadable": 1' in capsys.readouterr().err
+    assert "dropped 1 (unreadable)," in capsys.readouterr().err
 
 
 def test_a_frame_that_is_too_small_is_the_sources_fault(
@@ -94,7 +94,7 @@ def test_a_frame_that_is_too_small_is_the_sources_fault(
     assert "32x32" in capsys.readouterr().err
     assert len(lines((tmp_path / "out").read_text())) == 2
     assert main(["detect", str(folder), "--json", str(tmp_path / "out"), "--on-error", "skip", *FAST]) == 0
-    assert '"refused": 1' in capsys.readouterr().err
+    assert "dropped 1 (refused)," in capsys.readouterr().err
     assert len(lines((tmp_path / "out").read_text())) == 3
 
 
@@ -325,3 +325,19 @@ def test_the_demo_judges_itself(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert len(lines((tmp_path / "out" / "demo.jsonl").read_text())) == 5
     summary = json.loads((tmp_path / "out" / "demo.json").read_text())
     assert summary["metrics"]["images"] == summary["stream"]["processed"] == 5
+
+
+def test_what_was_read_ahead_is_no_loss(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", str(folder), "--frames", "1", *FAST]) == 0
+    printed = capsys.readouterr().err
+    assert "1 frames, 1 targets" in printed
+    assert "dropped" not in printed
+
+
+def test_a_drawn_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = dataset(tmp_path / "toyset")
+    assert main(["eval", "--data", str(data), "--draws", "0", *FAST]) == 0
+    assert "was drawn" not in capsys.readouterr().err
+    (data / "splits" / "val.txt").unlink()
+    assert main(["eval", "--data", str(data), "--draws", "0", *FAST]) == 0
+    assert "has no list of val frames: 1 of 6 train frames was drawn" in capsys.readouterr().err

@@ -69,3 +69,12 @@ def test_an_average_is_reported_as_what_it_is(finished: Path, tmp_path: Path) ->
         page = report_run(output, tmp_path / which, which=which).read_text()
         assert "75% the last weights of the run, the rest those it started from" in page
         assert "epoch 3 of 3" not in page
+
+
+def test_a_run_from_random_weights_has_nothing_to_average_with(
+    fine_tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, start = fine_tuned
+    (folder / "run.json").write_text(json.dumps({"config": {"model": "pit-n"}}))
+    with pytest.raises(ValueError, match="was not started with --init, so there are no weights to average"):
+        average_with_start(folder, start, tmp_path / "average", share=0.5)

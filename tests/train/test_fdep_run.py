@@ -171,7 +171,7 @@ def test_package(run: Path, tmp_path: Path) -> None:
 def test_report_of_either_branch_and_of_both(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     stored = {}
-    for branch, shown in (("main", "main"), ("both", "light (the one that is kept) and main")):
+    for branch, shown in (("main", "main"), ("both", "light branch (the one that is kept) and main")):
         words = ["--weights", "last", "--branch", branch]
         assert cli.main(["report", str(run), str(tmp_path / branch), *words]) == 0
         page = (tmp_path / branch / "report.html").read_text()

@@ -244,6 +244,9 @@ def test_the_report_shows_labels_and_weights(finished: Path, tmp_path: Path) -> 
     ):
         assert f"<h2>{heading}</h2>" in page
     assert "semantic_priors with" in page
+    assert "student (the one that is kept) and teacher" in page
+    assert "val, teacher" in page
+    assert "val, main" not in page
 
 
 def test_resuming_needs_the_same_points(finished: Path, spotted: Path, tmp_path: Path) -> None:

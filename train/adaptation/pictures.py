@@ -39,7 +39,9 @@ def changes(
     labels: PointLabels, before: Mapping[str, Judged], after: Mapping[str, Judged], *, limit: int = 12
 ) -> list[Place]:
     """Points lost and won, false objects new and gone, then points missed as before; the worst first."""
-    kinds: dict[str, list[Place]] = {k: [] for k in ("lost", "new false object", "won", "gone", "missed")}
+    kinds: dict[str, list[Place]] = {
+        k: [] for k in ("lost", "new false object", "won", "false object gone", "missed")
+    }
     for name, points in labels.items():
         old, new = before[name], after[name]
         for (row, column), had, has in zip(points, old.found, new.found, strict=True):
@@ -49,7 +51,7 @@ def changes(
             if kind:
                 kinds[kind].append(Place(name, int(row), int(column), kind))
         kinds["new false object"] += _only(name, new, old, "new false object")
-        kinds["gone"] += _only(name, old, new, "gone")
+        kinds["false object gone"] += _only(name, old, new, "false object gone")
     # Some of each kind, so that a hundred of one do not hide another.
     share = max(2, limit // 4)
     chosen = [place for each in kinds.values() for place in each[:share]]
@@ -110,7 +112,7 @@ def _sheet(
             picture = draw_window(windows[0], windows[1].astype(bool), windows[2].astype(bool), side=_SIDE)
             left = x + number * (_SIDE + 4)
             sheet.paste(picture, (left, y + _TEXT))
-            draw.text((left, y + 2), f"{place.what} {title}".strip(), fill=_INK, font=font)
+            draw.text((left, y + 2), f"{place.what}: {title}" if title else place.what, fill=_INK, font=font)
         draw.text((x, y + _TEXT + _SIDE + 3), place.frame[-(22 * len(columns)) :], fill=_INK, font=font)
     target = io.BytesIO()
     sheet.save(target, format="PNG", optimize=True)

@@ -84,7 +84,7 @@ class LabelPools:
             raise ValueError(
                 f"there are outlines around the points of none of {len(self.frames)} frames (share {rule.least_share} "
                 "of each frame's points), so training cannot begin; are the targets dark (--polarity), or the points "
-                "beside them? --outline level finds more, and a lower --least-share begins with less"
+                "beside them? --outline level finds more than edges, and a lower --least-share begins with less"
             )
         self._ready: list[StoredFrame] | None = None
 

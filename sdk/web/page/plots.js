@@ -54,7 +54,7 @@ function plot(canvas, lines, unit) {
   }
   const pen = canvas.getContext("2d");
   const top = rounded(Math.max(1, ...lines.flatMap(([values]) => values)));
-  const left = 46 * pixels;
+  const left = 58 * pixels;  // of "2000 ms"
   pen.clearRect(0, 0, width, height);
   pen.font = `${11 * pixels}px system-ui, sans-serif`;
   pen.textAlign = "right";

@@ -83,7 +83,9 @@ def test_rotary_positions_with_biases() -> None:
 def test_what_cannot_be_recognised() -> None:
     with pytest.raises(ValueError, match=r"no tensor patch_embed\.proj\.weight \(it holds conv1\.weight"):
         recognise({"conv1.weight": torch.empty(1)})
-    with pytest.raises(ValueError, match="width 416 has no usual number of attention heads: give the timm name"):
+    with pytest.raises(
+        ValueError, match="width 416 has no usual number of attention heads: give the timm name"
+    ):
         recognise(state_of(416))
     with pytest.raises(ValueError, match="5 heads do not divide the width 384"):
         recognise(state_of(), heads=5)

@@ -189,7 +189,7 @@ def test_missing_weights_say_how_to_get_them(
     except ImportError as error:
         pytest.skip(f"huggingface_hub cannot be imported: {error}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    message = r"not on this machine: pass download=True to fetch them from timm/vit_small_patch14_dinov2"
+    message = r"not on this machine: pass download=True \(--download\) to fetch them from timm/vit_small"
     with pytest.raises(FileNotFoundError, match=message):
         load_vfm("vit_small_patch14_dinov2.lvd142m")
 

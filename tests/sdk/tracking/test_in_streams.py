@@ -183,8 +183,11 @@ def test_options_of_the_tracker(tmp_path: Path, capsys: pytest.CaptureFixture[st
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert main(["detect", str(tmp_path), "--track", *FAST]) == exits.FAILURE
-        assert "clock=25.0" in capsys.readouterr().err
+        kept = tmp_path / "kept.jsonl"
+        kept.write_text("what was found before")
+        assert main(["detect", str(tmp_path), "--track", "--json", str(kept), *FAST]) == exits.USAGE
+        assert "add --fps 25, say" in capsys.readouterr().err
+        assert kept.read_text() == "what was found before", "refused before an output is emptied"
         assert main(["detect", str(tmp_path), "--track", "--fps", "30", *FAST]) == exits.OK
 
 
