@@ -14,6 +14,7 @@ export class Picture {
     this.held = false;
     this.loading = false;
     this.trails = new Map();
+    this.taken = [];
   }
 
   // Follows every result, and draws when the last picture is through: a slow line shows fewer pictures, not older ones.
@@ -52,6 +53,7 @@ export class Picture {
     }
     this.pen.imageSmoothingEnabled = false;
     this.pen.drawImage(image, 0, 0, width * scale, height * scale);
+    this.taken = [];
     const tracked = result.tracks.length > 0;
     for (const track of result.tracks) this.drawTrack(track, scale);
     for (const target of result.targets) {
@@ -113,15 +115,22 @@ export class Picture {
     this.pen.stroke();
   }
 
+  // Below the labels that are in its way, so that two targets side by side can both be read.
   label(text, x, y, colour) {
-    this.pen.font = `${Math.max(12, Math.round(this.canvas.width / 55))}px system-ui, sans-serif`;
+    const height = Math.max(12, Math.round(this.canvas.width / 55));
+    this.pen.font = `${height}px system-ui, sans-serif`;
     this.pen.textBaseline = "middle";
     const width = this.pen.measureText(text).width;
     const left = x + width > this.canvas.width ? x - width - 24 : x;
+    const blocks = ([otherLeft, otherTop, otherWidth]) =>
+      left < otherLeft + otherWidth && otherLeft < left + width && Math.abs(top - otherTop) < height;
+    let top = y;
+    while (this.taken.some(blocks)) top += height / 4;
+    this.taken.push([left, top, width]);
     this.pen.lineWidth = 3;
     this.pen.strokeStyle = "rgba(0, 0, 0, 0.8)";
-    this.pen.strokeText(text, left, y);
+    this.pen.strokeText(text, left, top);
     this.pen.fillStyle = colour;
-    this.pen.fillText(text, left, y);
+    this.pen.fillText(text, left, top);
   }
 }

@@ -129,3 +129,18 @@ def test_the_page_comes_back_after_the_server_was_started_again(
     page.wait_for_selector("#state[data-state='live']")
     number = int(page.get_attribute("#picture", "data-number") or 0)
     until(page, f"Number(document.getElementById('picture').dataset.number) !== {number}")
+
+
+def test_labels_of_neighbours_are_not_printed_over_each_other(page: Page) -> None:
+    lines = page.evaluate(
+        """async () => {
+          const { Picture } = await import(new URL("picture.js", document.querySelector("script[src]").src).href);
+          const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
+          const picture = new Picture(canvas);
+          for (const [x, y] of [[100, 100], [110, 103], [120, 98], [400, 100]]) picture.label("12 0.95", x, y, "#fff");
+          return picture.taken;
+        }"""
+    )
+    tops = [top for _, top, _ in lines]
+    assert tops[3] == 100, "one that nothing blocks stays where it is"
+    assert min(abs(a - b) for i, a in enumerate(tops[:3]) for b in tops[:i]) >= 12, "a line of text apart"
