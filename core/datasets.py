@@ -34,7 +34,6 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Sample",
-    "drawn_remark",
     "open_dataset",
     "read_frame",
     "read_mask",
