@@ -28,25 +28,21 @@ def _is_variant(row: dict[str, Any]) -> bool:
 
 
 def _means(result: dict[str, Any]) -> str:
-    rows = _mean_rows(result, [row for row in result["summary"] if not _is_variant(row)])
-    head = [*_TABLE, *(COLUMNS[key] for key in _SHOWN), "of supervised IoU", "late deviation of IoU"]
-    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + markdown_table(head, rows)
+    whole = [row for row in result["summary"] if not _is_variant(row)]
+    return f"Mean and half of the {LEVEL:.0%} t interval over seeds:\n\n" + _mean_table(result, whole)
 
 
 def _variants(result: dict[str, Any]) -> str:
-    rows = _mean_rows(
-        result, [row for row in result["summary"] if _is_variant(row) and row["branch"] == "light"]
-    )
-    if not rows:
+    students = [row for row in result["summary"] if _is_variant(row) and row["branch"] == "light"]
+    if not students:
         return ""
-    head = [*_TABLE, *(COLUMNS[key] for key in _SHOWN), "of supervised IoU", "late deviation of IoU"]
     return (
         "The same with other settings, `+setting=value` (students; their teachers are in the result file):\n\n"
-        + markdown_table(head, rows)
+        + _mean_table(result, students)
     )
 
 
-def _mean_rows(result: dict[str, Any], summary: Sequence[dict[str, Any]]) -> list[list[str]]:
+def _mean_table(result: dict[str, Any], summary: Sequence[dict[str, Any]]) -> str:
     late = {(r["model"], r["condition"], r["set"]): r["iou"]["mean"] for r in result["late_deviation"]}
     full = {
         (r["model"], r["set"]): r["iou"]["mean"] for r in result["summary"] if r["condition"] == "supervised"
@@ -58,7 +54,8 @@ def _mean_rows(result: dict[str, Any], summary: Sequence[dict[str, Any]]) -> lis
         deviation = late.get((row["model"], row["condition"], row["set"]))
         shown = "-" if deviation is None or row["branch"] != "light" else f"{100 * deviation:.2f}"
         rows.append([*_named(row), *(plus_minus(row.get(key), key) for key in _SHOWN), share, shown])
-    return rows
+    head = [*_TABLE, *(COLUMNS[key] for key in _SHOWN), "of supervised IoU", "late deviation of IoU"]
+    return markdown_table(head, rows)
 
 
 def _differences(summary: Sequence[dict[str, Any]]) -> str:

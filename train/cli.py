@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _FAILURE, _INTERRUPTED = 1, 130
 _REPEATED = {
     "data": ("FOLDER", "data set folder"),
+    "upright": ("NAME", "data set, by the name of its folder, whose crops are never turned or mirrored"),
     "mine": ("PACKAGE", "model whose false alarms on target-free frames get crops"),
 }
 

@@ -97,6 +97,11 @@ class TrainingConfig:
         """Probability that a crop is placed over a target, where the frame has one: 0 without masks."""
         return 0.0
 
+    @property
+    def upright(self) -> tuple[str, ...]:
+        """Data sets whose crops are neither turned nor mirrored: none without masks."""
+        return ()
+
     def crop_at(self, epoch: int) -> int:
         """Side of the crops, in pixels, in an epoch (counted from 0)."""
         return next(size for share, size in self.crops if epoch < share * self.epochs)
@@ -138,6 +143,8 @@ class DetectorConfig(TrainingConfig):
         model: Name in ``core.models.list_models()``.
         target_share: Probability that a crop is placed over a target, where the frame has one; in a frame without
             targets over clutter, where ``mine`` found some.
+        upright: Data sets of ``data``, by the names of their folders, whose crops are neither turned nor mirrored: for
+            masks that lie to one side of their targets (``data.registration``).
         mine: Weights packages of models. What they take for targets in target-free training frames is its clutter.
         mine_threshold: Probability from which a pixel counts as such, in (0, 1).
         mine_beside: 1: mine beside the targets of the other frames too, where every target is labelled.
@@ -149,6 +156,7 @@ class DetectorConfig(TrainingConfig):
 
     model: str = "pit-s"
     target_share: float = 0.6
+    upright: tuple[str, ...] = ()
     mine: tuple[str, ...] = ()
     mine_threshold: float = 0.05
     mine_beside: int = 0

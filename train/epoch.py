@@ -128,6 +128,7 @@ def _parts(
         target_share=config.target_share,
         augmentation=config.augmentation_at(run.epoch),
         seed=config.seed,
+        upright=config.upright,
     )
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(crops, batch_sampler=sampler, num_workers=workers)
     ready = run.fabric.setup_dataloaders(loader, use_distributed_sampler=False)

@@ -23,7 +23,8 @@ from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.mining import mine_clutter
-from pitviper.train.data.splits import open_splits
+from pitviper.train.data.registration import mask_offsets, offset_remark
+from pitviper.train.data.splits import open_splits, require_known
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
 from pitviper.train.evolution.start import start_course
 from pitviper.train.foundation import FeatureCache, cached, describe_vfm, open_all_levels, open_vfm
@@ -149,6 +150,7 @@ def _train(
     hardware = hardware or Hardware()
     fabric = launch(hardware, config.seed)
     train_sets, val_sets = open_splits(config.data, unmasked=config.unmasked)
+    require_known(config.upright, train_sets)
     course = None
     if isinstance(config, PointConfig):
         course = start_course(config, train_sets, folder, processes=Processes(fabric))
@@ -183,6 +185,8 @@ def _train(
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
         _say_data(frames, train_sets, held_out)
+        if course is None:
+            _say_offsets(frames, config.upright)
         _say(f"run folder {folder}")
         observers = [
             ConsoleObserver(config.epochs),
@@ -368,6 +372,13 @@ def _say_data(
         )
     for dataset in {each.name: each for each in train_sets if each.drawn}.values():
         _say(drawn_remark(dataset))
+
+
+def _say_offsets(frames: Sequence[StoredFrame], upright: Sequence[str]) -> None:
+    """Masks beside their targets, where crops would be turned."""
+    for dataset, offset in mask_offsets(frames).items():
+        if offset.notable and dataset not in upright:
+            _say(offset_remark(dataset, offset))
 
 
 def _say(text: str) -> None:

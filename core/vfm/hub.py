@@ -124,13 +124,14 @@ def load_vfm(
     else:
         settings = {"num_heads": heads} if heads is not None else {}
     model = _create(name, settings, seed=seed or 0)
+    backbone = TimmBackbone(model)
     config = dict(model.pretrained_cfg) if settings.keys() <= {"num_heads"} else {}
     if seed is None:
         source = Path(weights) if weights is not None else _hub_file(name, config, download=download)
         _load(model, _read(source) if state is None else state, source)
     known = config | stated
     return FrozenVFM(
-        TimmBackbone(model),
+        backbone,
         levels=levels,
         mean=known.get("mean", IMAGENET_MEAN),
         std=known.get("std", IMAGENET_STD),

@@ -89,10 +89,7 @@ def run(args: argparse.Namespace) -> int:
             camera=args.camera,
         )
         try:
-            if tracker is not None and args.fps is None and source.info.kind == "images":
-                raise InputError(
-                    "--track needs to know how fast the images follow each other; add --fps 25, say"
-                )
+            tracking.require_pace(args, source.info)
             monitor = camera.make_monitor(args, source)
             sinks = outputs.open_outputs(args, source.info.fps, source.files)
             sinks = recording.with_recorder(args, source, detector, sinks)

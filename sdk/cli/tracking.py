@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pitviper.sdk.errors import InputError
 
 if TYPE_CHECKING:
+    from pitviper.sdk.sources.frame import SourceInfo
     from pitviper.sdk.tracking import Tracker
 
-__all__ = ["add_options", "make_tracker", "report", "tracker_arguments"]
+__all__ = ["add_options", "make_tracker", "report", "require_pace", "tracker_arguments"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +56,16 @@ def make_tracker(args: argparse.Namespace) -> Tracker | None:
     from pitviper.sdk.tracking import Tracker
 
     return Tracker(**chosen)
+
+
+def require_pace(args: argparse.Namespace, info: SourceInfo) -> None:
+    """Refuse to track images of which nobody says how fast they follow each other, before an output is emptied.
+
+    Raises:
+        InputError: ``--track`` of images without ``--fps``.
+    """
+    if args.track and args.fps is None and info.kind == "images":
+        raise InputError("--track needs to know how fast the images follow each other; add --fps 25, say")
 
 
 def tracker_arguments(args: argparse.Namespace) -> dict[str, Any]:

@@ -168,3 +168,28 @@ def test_soft_labels_move_as_masks_and_keep_their_values() -> None:
         assert moved.dtype == np.float16
         assert np.array_equal(moved > 0.5, hard)
         assert np.array_equal(np.unique(moved), np.array([0.25, 0.75], np.float16))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_upright_crops_keep_what_lies_up_and_left(seed: int) -> None:
+    """Light at one pixel and its mask one up and one left of it: after a turn or mirror it would lie elsewhere."""
+    image, mask = planted(1, 50, 40)
+    mask = np.roll(mask, (-1, -1), (0, 1))
+    config = AugmentConfig(warp=0.0, photometric=0.0)
+    light, label = augment(image, mask, config, np.random.default_rng(seed), upright=True)
+    (lit,), (labelled,) = np.argwhere(light > 5), np.argwhere(label)
+    assert (labelled - lit).tolist() == [-1, -1]
+    assert lit.tolist() in ([50, 40], [40, 50]), "nothing but rows and columns may change places"
+
+
+def test_upright_warps_do_not_turn() -> None:
+    """A bar of 3x21 pixels stays along its rows, or along columns where the two changed places."""
+    image = np.zeros((96, 96), np.float32)
+    image[47:50, 38:59] = 10
+    config = AugmentConfig(warp=1.0, photometric=0.0, rotate_deg=45.0)
+    for seed in range(20):
+        _, label = augment(image, image > 5, config, np.random.default_rng(seed), upright=True)
+        height, width = np.ptp(np.argwhere(label), axis=0) + 1
+        assert min(height, width) <= 4
+        assert max(height, width) > 14

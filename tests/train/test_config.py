@@ -91,6 +91,7 @@ def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
         "optimizer": "adamw",
         "accumulate": 1,
         "checkpoint_every": 0,
+        "upright": [],
         "mine": [],
         "mine_threshold": 0.05,
         "mine_beside": 0,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -145,3 +147,12 @@ def test_stored_frames_are_standardised_in_half_precision() -> None:
     assert stored.image.dtype == np.float16
     assert abs(float(stored.image.astype(np.float32).mean())) < 1e-3
     assert stored.targets.tolist() == [[30, 23]]
+
+
+def test_only_the_sets_that_are_named_stay_upright() -> None:
+    frames = [frame(64, 64, 5), frame(64, 64, 6)]
+    frames[1] = replace(frames[1], name="upright/6")
+    crops = CropDataset(frames, size=64, target_share=0.0, augmentation=PLAIN, seed=0, upright=("upright",))
+    forms = [{crops[draw, index][0].numpy().tobytes() for draw in range(60)} for index in (0, 1)]
+    assert [len(each) for each in forms] == [8, 2]
+    assert np.ascontiguousarray(frames[1].image.astype(np.float32)).tobytes() in forms[1]

@@ -7,7 +7,7 @@ high-pass residual. Geometry follows the list of Yu et al., "PAL" (ICCV 2025), w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,9 @@ class AugmentConfig:
     shading: float = 0.5
 
 
-def augment(image: Image, mask: Mask, config: AugmentConfig, rng: np.random.Generator) -> tuple[Image, Mask]:
+def augment(
+    image: Image, mask: Mask, config: AugmentConfig, rng: np.random.Generator, *, upright: bool = False
+) -> tuple[Image, Mask]:
     """Augment one standardised crop.
 
     Args:
@@ -56,17 +58,24 @@ def augment(image: Image, mask: Mask, config: AugmentConfig, rng: np.random.Gene
         mask: [H, W], bool, or a soft label of floats in [0, 1], of which what is above 0.5 is target.
         config: Probabilities and ranges.
         rng: Source of all randomness.
+        upright: Neither turn nor mirror the crop, but for the exchange of rows and columns, which keeps up and left.
 
     Returns:
         New image and mask of the same size (transposed crops need H = W). Every target component that a warp leaves
         inside the crop keeps at least one pixel.
     """
+    if upright:
+        config = replace(config, rotate_deg=0.0)
     if rng.random() < config.warp:
         image, mask = warp(image, mask, *_draw_warp(config, image.shape, rng))
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
-    if flip:
-        image, mask = image[:, ::-1], mask[:, ::-1]
+    if upright:
+        if flip:
+            image, mask = image.T, mask.T
+    else:
+        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+        if flip:
+            image, mask = image[:, ::-1], mask[:, ::-1]
     return photometric(image, config, rng), np.ascontiguousarray(mask)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
             without over its clutter, where some was mined; one that has both gets either, half and half.
         augmentation: Geometry and sensor effects.
         seed: Seed of the run.
+        upright: Data sets, by name, whose crops are neither turned nor mirrored (``augment``).
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         target_share: float,
         augmentation: AugmentConfig,
         seed: int,
+        upright: Collection[str] = (),
     ) -> None:
         self.frames = frames
         self.size = size
         self.target_share = target_share
         self.augmentation = augmentation
         self.seed = seed
+        self.upright = upright
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -58,7 +61,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         top, left = self._corner(frame, rng)
         image = cut(frame.image, top, left, self.size).astype(np.float32)
         mask = cut(frame.mask, top, left, self.size)
-        image, mask = augment(image, mask, self.augmentation, rng)
+        image, mask = augment(image, mask, self.augmentation, rng, upright=frame.dataset in self.upright)
         return torch.from_numpy(image)[None], torch.from_numpy(mask.astype(np.float32))[None]
 
     def _corner(self, frame: StoredFrame, rng: np.random.Generator) -> tuple[int, int]:

@@ -46,6 +46,20 @@ def val_splits(data: Iterable[str]) -> list[Dataset]:
     return list({each.name: each for each in opened}.values())
 
 
+def require_known(upright: Iterable[str], splits: Iterable[Dataset]) -> None:
+    """Refuse names of ``upright`` that no data set has.
+
+    Raises:
+        DatasetError: The message names those that there are.
+    """
+    known = {each.name for each in splits}
+    if unknown := sorted(set(upright) - known):
+        raise DatasetError(
+            f"--upright {', '.join(unknown)}: no data set of that name is trained with; "
+            f"there is {', '.join(sorted(known)) or 'none'}"
+        )
+
+
 def judged_splits(data: Iterable[str], judged: Iterable[Mapping[str, Any]]) -> list[Dataset]:
     """The val splits of a finished run, if they are still what it was judged on.
 

@@ -38,6 +38,11 @@ class StoredFrame:
     targets: NDArray[np.int32]
     clutter: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
 
+    @property
+    def dataset(self) -> str:
+        """Name of the data set that it is of."""
+        return self.name.split("/", 1)[0]
+
 
 def load_frames(datasets: Iterable[Dataset], *, normalise: Normalise = standardise) -> list[StoredFrame]:
     """Read and standardise every sample of the data sets, in order.
