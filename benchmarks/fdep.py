@@ -31,7 +31,8 @@ from comparison import (
     told_of,
 )
 from fdep_cost import training_cost
-from fdep_table import summarise, tables
+from fdep_table import tables
+from over_seeds import summarise
 from record import write_result
 from trainings import METRICS, SHARED, Cell, Judgements, changed_settings, facts, finished, judge
 

@@ -28,7 +28,8 @@ from comparison import (
     splits_of,
     told_of,
 )
-from fdep_table import summarise, tables
+from fdep_table import tables
+from over_seeds import summarise
 from record import write_result
 from trainings import METRICS, Cell, changed_settings, facts, finished, judge
 

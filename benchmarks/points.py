@@ -32,7 +32,7 @@ from comparison import (
     splits_of,
     told_of,
 )
-from fdep_table import summarise
+from over_seeds import summarise
 from paired import estimate
 from points_table import markdown
 from record import write_result

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fdep_table import COLUMNS, interval, labels, plus_minus
 from markdown_table import markdown_table
+from over_seeds import COLUMNS, interval, labels, plus_minus
 from paired import LEVEL
 
 _BRANCHES = {"light": "student", "main": "teacher"}

@@ -20,6 +20,7 @@ import label_drift
 import points_table
 import static_table
 import tracking_table
+import upright
 import validation
 from markdown_table import markdown_table
 from record import RESULTS
@@ -144,6 +145,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "static_cuda": ("static_report", static_table.cuda),
     "static_frames": ("static_report", static_table.frames),
     "frontier": ("frontier", fdep_table.tables),
+    "upright": ("upright", upright.table),
     "tracking_video": ("tracking", tracking_table.video),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }

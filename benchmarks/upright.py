@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from fdep_table import interval, plus_minus
 from markdown_table import markdown_table
+from over_seeds import interval, plus_minus
 from paired import LEVEL, difference, estimate
 from record import write_result
 from short_training import train_on
