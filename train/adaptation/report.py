@@ -12,6 +12,7 @@ from typing import Any
 
 from pitviper.core.atomic import write_whole
 from pitviper.core.report.page import html_facts, html_image, html_page, html_table
+from pitviper.train.adaptation.judge import Score
 from pitviper.train.adaptation.verdict import Verdict
 
 PAGE = "report.html"
@@ -75,8 +76,7 @@ def _parts(outcome: str, verdict: Verdict, told: Told) -> list[str]:
     old, new = verdict.before, verdict.after
     rows = [
         ["On the held-out clicks", "", "before", "after", "chance alone makes it so much worse"],
-        ["Points found", "%", _percent(old.pd), _percent(new.pd), f"p = {verdict.lost_by_chance:.2g}"],
-        ["Points found", "", f"{old.found} of {old.points}", f"{new.found} of {new.points}", ""],
+        ["Points found", "%", _found(old), _found(new), f"p = {verdict.lost_by_chance:.2g}"],
         [
             "False objects",
             "/frame",
@@ -99,6 +99,10 @@ def _parts(outcome: str, verdict: Verdict, told: Told) -> list[str]:
     for heading, picture in told.pictures.items():
         parts += [f"<h2>{html.escape(heading)}</h2>", html_image(picture, heading)]
     return parts
+
+
+def _found(judged: Score) -> str:
+    return f"{_percent(judged.pd)} ({judged.found} of {judged.points})"
 
 
 def _percent(share: float | None) -> str:

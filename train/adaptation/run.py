@@ -25,7 +25,7 @@ from pitviper.train.adaptation.material import Material, read_material
 from pitviper.train.adaptation.outcome import adapted_manifest, describe_settings, origin
 from pitviper.train.adaptation.pictures import Place, changes, draw_changes, draw_labels
 from pitviper.train.adaptation.report import NUMBERS, Told, summary_lines, write_adaptation_report
-from pitviper.train.adaptation.settings import LEAST_JUDGES, AdaptSettings, training_config
+from pitviper.train.adaptation.settings import LEAST_JUDGES, AdaptSettings, trained_upright, training_config
 from pitviper.train.adaptation.split import Split, split_by_time
 from pitviper.train.adaptation.verdict import Verdict, decide
 from pitviper.train.config import SupervisedConfig
@@ -171,7 +171,14 @@ def _training(settings: AdaptSettings, package: Package, labelled: Labelled) -> 
     own = crop_counts(load_frames([open_dataset(labelled.root, "train")]), 1)
     others = crop_counts(load_frames(train_splits(settings.data)), 1)
     model = str(package.manifest.architecture["name"])
-    return training_config(settings, model, stream=labelled.root, own=sum(own), others=sum(others))
+    return training_config(
+        settings,
+        model,
+        stream=labelled.root,
+        own=sum(own),
+        others=sum(others),
+        upright=trained_upright(package.manifest.training),
+    )
 
 
 def _numbers(case: _Case, labelled: Labelled, config: SupervisedConfig, steps: int) -> dict[str, Any]:

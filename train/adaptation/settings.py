@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pitviper.train.config import SupervisedConfig
 
@@ -61,7 +63,7 @@ class AdaptSettings:
 
 
 def training_config(
-    settings: AdaptSettings, model: str, *, stream: Path, own: int, others: int
+    settings: AdaptSettings, model: str, *, stream: Path, own: int, others: int, upright: Collection[str] = ()
 ) -> tuple[SupervisedConfig, int]:
     """The run that mixes the frames of the stream with half as many synthetic scenes, and other data; and its steps.
 
@@ -74,6 +76,7 @@ def training_config(
         stream: Data set of the stream's own frames.
         own: Crops of it in an epoch.
         others: Crops of the other data sets in an epoch.
+        upright: Data sets that the package was trained with upright; those among the other ones stay so.
     """
     synthetic = min(max(own // 2, _SYNTHETIC[0]), _SYNTHETIC[1])
     repeats = min(max(1, round(others / own)), _MOST_REPEATS)
@@ -93,8 +96,18 @@ def training_config(
         validate_every=10**6,
         seed=settings.seed,
         model=model,
+        upright=tuple(
+            name for name in (Path(each).resolve().name for each in settings.data) if name in upright
+        ),
         mine=(str(settings.package),),
         mine_beside=1,
         init=str(settings.package),
     )
     return config, epochs * each
+
+
+def trained_upright(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """Data sets whose crops were upright when the package of this ``training`` was trained, before any adaptation."""
+    while "before" in training:
+        training = training["before"]
+    return tuple(training.get("config", {}).get("upright", ()))

@@ -90,8 +90,8 @@ def offset_remark(dataset: str, offset: MaskOffset) -> str:
     """What somebody who trains with such masks has to know."""
     return (
         f"the masks of {dataset} lie {offset} of the light of their targets, in the mean of {offset.targets}. "
-        "Crops are turned and mirrored, so a network cannot learn to which side: correct the masks, or add "
-        f"--upright {dataset} to learn them as they are (positions in such frames then lie there too)"
+        "Crops are turned and mirrored, so a network cannot learn to which side: correct the masks, or give "
+        f"pitviper-train --upright {dataset} to learn them as they are (positions in such frames then lie there too)"
     )
 
 

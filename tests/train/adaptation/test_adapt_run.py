@@ -21,7 +21,7 @@ from pitviper.train import cli
 from pitviper.train.adaptation import run as adaptation
 from pitviper.train.adaptation.material import read_material
 from pitviper.train.adaptation.run import adapt
-from pitviper.train.adaptation.settings import AdaptSettings, training_config
+from pitviper.train.adaptation.settings import AdaptSettings, trained_upright, training_config
 from pitviper.train.hardware import Hardware
 
 CPU = Hardware(accelerator="cpu", devices="1", precision="32-true")
@@ -214,3 +214,17 @@ def test_the_steps_that_are_told_are_those_that_are_taken(
     an_epoch = (repeats * 20 + config.synthetic + others) // config.batch
     assert steps == config.epochs * an_epoch
     assert abs(steps - asked) <= an_epoch / 2 or config.epochs == 1
+
+
+def test_sets_that_were_trained_upright_stay_so(
+    settings: Callable[..., AdaptSettings], tmp_path: Path
+) -> None:
+    """Turned crops of them would unlearn to which side their masks lie."""
+    training = {"config": {"steps": 9}, "before": {"config": {"upright": ["beside", "elsewhere"]}}}
+    assert trained_upright(training) == ("beside", "elsewhere")
+    assert trained_upright({"config": {}}) == ()
+    wanted = settings(data=(str(tmp_path / "beside"), str(tmp_path / "other")))
+    config, _ = training_config(
+        wanted, "pit-n", stream=tmp_path / "own", own=20, others=40, upright=trained_upright(training)
+    )
+    assert config.upright == ("beside",)
