@@ -18,6 +18,7 @@ import fdep_table
 import first_masks
 import label_drift
 import points_table
+import registration
 import static_table
 import tracking_table
 import upright
@@ -146,6 +147,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "static_frames": ("static_report", static_table.frames),
     "frontier": ("frontier", fdep_table.tables),
     "upright": ("upright", upright.table),
+    "registration": ("registration", registration.table),
     "tracking_video": ("tracking", tracking_table.video),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }

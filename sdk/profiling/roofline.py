@@ -12,6 +12,9 @@ from pitviper.sdk.errors import MissingExtra, SinkError
 
 __all__ = ["Point", "draw_roofline"]
 
+NUMBERED = 8
+"""Of the points that take longest: numbered, with their names and shares of the time beside the picture."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -25,7 +28,7 @@ class Point:
 def draw_roofline(
     path: Path, points: Sequence[Point], *, gigabytes_per_s: float, gigaoperations_per_s: float, title: str
 ) -> None:
-    """Write a picture of operations a second over operations a byte, both axes logarithmic.
+    """Write a picture of operations a second over operations a byte, both axes logarithmic; areas are shares of time.
 
     Args:
         path: File to write; its suffix says the format.
@@ -41,15 +44,16 @@ def draw_roofline(
     try:
         # Figure without pyplot: nothing global is set, and no window system is looked for.
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
     except ImportError as error:
         raise MissingExtra(f"a roofline needs matplotlib ({error}); pip install 'pitviper[viz]'") from error
     shown = [point for point in points if point.cost.operations and point.ms > 0]
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.add_subplot()
     intensities = [point.cost.intensity for point in shown]
     ridge = gigaoperations_per_s / gigabytes_per_s
     low, high = min([*intensities, ridge]) / 2, max([*intensities, ridge]) * 4
-    axes.loglog(
+    (roof,) = axes.loglog(
         [low, ridge, high],
         [low * gigabytes_per_s, gigaoperations_per_s, gigaoperations_per_s],
         color="black",
@@ -59,13 +63,15 @@ def draw_roofline(
     total = sum(point.ms for point in shown) or 1.0
     sizes = [20 + 600 * point.ms / total for point in shown]
     axes.scatter(intensities, rates, s=sizes, alpha=0.6)
-    for point, rate in sorted(zip(shown, rates, strict=True), key=lambda each: -each[0].ms)[:5]:
-        axes.annotate(
-            point.name, (point.cost.intensity, rate), fontsize=7, textcoords="offset points", xytext=(6, -8)
-        )
+    longest = sorted(zip(shown, rates, strict=True), key=lambda each: -each[0].ms)[:NUMBERED]
+    numbered = []
+    for number, (point, rate) in enumerate(longest, start=1):
+        axes.annotate(str(number), (point.cost.intensity, rate), ha="center", va="center", fontsize=9)
+        told = f"{point.name}, {100 * point.ms / total:.0f} %"
+        numbered.append(Line2D([], [], linestyle="", color="black", marker=f"${number}$", label=told))
     axes.set(xlabel="operations a byte", ylabel="billion operations a second", title=title)
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(loc="lower right")
+    axes.legend(handles=[roof, *numbered], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     try:
         figure.savefig(path, dpi=130)
     except (OSError, ValueError) as error:
