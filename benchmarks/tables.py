@@ -148,6 +148,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "frontier": ("frontier", fdep_table.tables),
     "upright": ("upright", upright.table),
     "registration": ("registration", registration.table),
+    "registration_trained": ("registration", registration.trained_table),
     "tracking_video": ("tracking", tracking_table.video),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }
