@@ -77,7 +77,8 @@ def mask_offsets(frames: Iterable[StoredFrame]) -> dict[str, MaskOffset]:
         if len(means) > 1:
             half_width = 1.96 * float(means.std(axis=0, ddof=1).max()) / np.sqrt(len(means))
             count = sum(map(len, by_frame.values()))
-            measured[dataset] = MaskOffset(*map(float, means.mean(axis=0)), float(half_width), count)
+            rows, columns = means.mean(axis=0)
+            measured[dataset] = MaskOffset(float(rows), float(columns), float(half_width), count)
     return measured
 
 
