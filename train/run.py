@@ -169,7 +169,7 @@ def _train(
         )
         facts["mine"] = [{"weights": p.path.name, **file_record(p.read(WEIGHTS))} for p in packages]
     network = create_model(config.model)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     if config.init:
         facts["init"] = start_from(Path(config.init), network)
     run = loop.start(
