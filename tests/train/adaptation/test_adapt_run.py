@@ -52,7 +52,7 @@ def test_what_got_better_is_kept(
 ) -> None:
     out = tmp_path / "out"
     words = ["adapt", str(material), "--package", str(package), "--out", str(out), "--accelerator", "cpu"]
-    assert cli.main([*words, "--steps", "120", "--batch", "8", "--crop", "64", "--lr", "0.002"]) == 0
+    assert cli.main([*words, "--steps", "120", "--batch", "8", "--crop", "64", "--lr", "0.001"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{out / 'package'}\n"
     assert "held-out clicks: 0 of 9 found before, " in said.err
