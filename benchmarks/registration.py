@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where masks lie relative to the light of their targets, those of data sets and those that models draw, and what it
-costs models that could not learn the side (decision 18).
+"""Where the masks of data sets and of models lie relative to the light of their targets (decision 18).
 
-    python benchmarks/registration.py --data NUAA-SIRST --data NUDT-SIRST --beside NUDT-SIRST
+    python benchmarks/registration.py --data NUAA-SIRST --data NUDT-SIRST --beside NUDT-SIRST --package EARLIER
 
 Offsets are measured on the val splits and on synthetic scenes, which have exact masks and were not trained with, of
 targets that stand out from their surroundings. IoU is that of the train split of --beside, by whether a frame's masks
