@@ -37,14 +37,15 @@ help:
 demo: $(RUNTIME)/.installed
 	$(RUNTIME)/bin/pitviper demo demo-output
 
-# Two halves of about the same length, one for each of two cores.
+# Two halves of about the same length, one for each of two cores: with more threads than cores, the threads of one half
+# wait for each other while the other half has their core.
 test: $(TESTING)/.installed
 	$(MAKE) HALVES=1 --jobs=2 --output-sync=none --keep-going test-first test-second
 
 FIRST := tests/core tests/kernels tests/train
 SECOND := tests/benchmarks tests/examples tests/sdk $(wildcard tests/test_*.py)
 # Exit code 5: what PYTEST_ARGS chose is in the other half.
-RUN_TESTS = PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest -p no:cacheprovider $(PYTEST_ARGS)
+RUN_TESTS = OMP_NUM_THREADS=1 PITVIPER_REQUIRE_NATIVE=1 $(TESTING)/bin/pytest -p no:cacheprovider $(PYTEST_ARGS)
 
 test-first:
 	$(RUN_TESTS) $(FIRST) || [ $$? -eq 5 ]

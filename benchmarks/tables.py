@@ -21,6 +21,7 @@ import points_table
 import registration
 import static_table
 import tracking_table
+import training_step
 import upright
 import validation
 from markdown_table import markdown_table
@@ -150,6 +151,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "registration": ("registration", registration.table),
     "registration_trained": ("registration", registration.trained_table),
     "tracking_video": ("tracking", tracking_table.video),
+    "training_step": ("training_step", training_step.table),
     "tracking_comparison": ("tracking", tracking_table.comparison),
 }
 """By the name in the pages: stem of the result file, and what makes the table of it."""
@@ -157,6 +159,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
 PAGES = (
     "README.md",
     "docs/results.md",
+    "docs/train.md",
     "docs/tracking.md",
     "docs/engines.md",
     "docs/kernels.md",

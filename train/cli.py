@@ -28,6 +28,7 @@ _FAILURE, _INTERRUPTED = 1, 130
 _REPEATED = {
     "data": ("FOLDER", "data set folder"),
     "upright": ("NAME", "data set, by the name of its folder, whose crops are never turned or mirrored"),
+    "missed": ("PACKAGE", "model; frames whose targets it misses come more often"),
     "mine": ("PACKAGE", "model whose false alarms on target-free frames get crops"),
 }
 
@@ -162,6 +163,7 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
     parser.add_argument(
         "--sync-batchnorm", action="store_true", help="batch statistics over all processes (GPUs only)"
     )
+    parser.add_argument("--compile", action="store_true", help="fuse the step with torch.compile")
     parser.set_defaults(config_type=config)
 
 
@@ -339,6 +341,7 @@ def _hardware(options: argparse.Namespace) -> Hardware:
         options.workers,
         options.nodes,
         options.sync_batchnorm,
+        options.compile,
     )
 
 

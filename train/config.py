@@ -148,6 +148,9 @@ class DetectorConfig(TrainingConfig):
         mine: Weights packages of models. What they take for targets in target-free training frames is its clutter.
         mine_threshold: Probability from which a pixel counts as such, in (0, 1).
         mine_beside: 1: mine beside the targets of the other frames too, where every target is labelled.
+        missed: Weights packages of models. A training frame of which one misses a target comes ``missed_times`` times
+            more, with crops over what was missed.
+        missed_times: See there.
         keep: Share of pixels that the hard-mined cross-entropy keeps.
         bce_weight: Weight of that term beside the soft IoU.
         init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
@@ -160,6 +163,8 @@ class DetectorConfig(TrainingConfig):
     mine: tuple[str, ...] = ()
     mine_threshold: float = 0.05
     mine_beside: int = 0
+    missed: tuple[str, ...] = ()
+    missed_times: int = 4
     keep: float = 0.1
     bce_weight: float = 1.0
     init: str = ""
@@ -173,6 +178,8 @@ class DetectorConfig(TrainingConfig):
         super().__post_init__()
         if not 0.0 < self.mine_threshold < 1.0:
             raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
+        if self.missed_times < 1:
+            raise ValueError(f"missed_times must be at least 1, got {self.missed_times}")
         if not 0.0 < self.keep <= 1.0:
             raise ValueError(f"keep is a share above 0 and at most 1, got {self.keep}")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ class Hardware:
         workers: Loader processes of a process.
         nodes: Machines; under torchrun 0 is what torchrun started, else 1.
         sync_batchnorm: Take the statistics of batch norms over all processes; GPUs only.
+        compile: Let ``torch.compile`` fuse forward and backward of a step; needs a C++ compiler on the CPU.
     """
 
     accelerator: str = "auto"
@@ -32,13 +34,15 @@ class Hardware:
     workers: int = 0
     nodes: int = 0
     sync_batchnorm: bool = False
+    compile: bool = False
 
 
 def launch(hardware: Hardware, seed: int) -> Fabric:
     """Start the processes of a run on this hardware, or join those of torchrun or srun, each with the same seed.
 
     Raises:
-        ValueError: The machine has no such hardware, or the launcher started another number of processes.
+        ValueError: The machine has no such hardware or no compiler, or the launcher started another number of
+            processes.
     """
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
@@ -61,5 +65,17 @@ def launch(hardware: Hardware, seed: int) -> Fabric:
             f"--accelerator {hardware.accelerator} --devices {hardware.devices} --nodes {nodes} --precision "
             f"{hardware.precision}: {error}"
         ) from error
+    if hardware.compile and fabric.device.type == "cpu":
+        _require_compiler()
     fabric.seed_everything(seed, verbose=False)
     return fabric
+
+
+def _require_compiler() -> None:
+    """``torch.compile`` looks for it in the first step only, and takes ``CXX`` or else g++."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ValueError(
+            f"--compile on the CPU needs a C++ compiler, and {compiler} is not found; install g++, let CXX name "
+            "another one, or leave --compile out"
+        )

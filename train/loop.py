@@ -101,6 +101,7 @@ def start(
     resume: bool | str = False,
     facts: dict[str, Any] | None = None,
     sync_batchnorm: bool = False,
+    compiled: bool = False,
     companion: Companion | None = None,
 ) -> TrainingRun:
     """Make the optimiser and the averaged weights, or take them from the folder's checkpoint.
@@ -113,8 +114,9 @@ def start(
         resume: Whether to go on with the folder's run; ``"auto"`` does so when it holds a checkpoint and starts one
             when it holds none.
         facts: What a run depends on beside its settings, such as the hash of a file; resuming needs the same.
-        companion: What learns beside the weights; its facts are the run's too.
         sync_batchnorm: Take the statistics of batch norms over all processes; on a GPU only, as torch has it.
+        compiled: Let ``torch.compile`` fuse the task's forward and backward.
+        companion: What learns beside the weights; its facts are the run's too.
 
     Raises:
         FileExistsError: The folder holds a checkpoint and ``resume`` is False.
@@ -148,6 +150,8 @@ def start(
         run.step, run.totals = numbers.get("step", 0), numbers.get("totals", {})
     if sync_batchnorm:
         task = _synchronised(fabric, task)
+    if compiled:
+        task.compile()
     wrapped, optimizer = fabric.setup(task, optimizer)
     run.task, run.optimizer = wrapped, optimizer
     return run

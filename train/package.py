@@ -64,7 +64,7 @@ def package_run(
             "commit": commit,
             "config": _settings(summary["config"]),
             "weights": _origin(summary, which),
-            **{key: summary[key] for key in ("vfm", "init", "mine", "average") if key in summary},
+            **{key: summary[key] for key in ("vfm", "init", "mine", "missed", "average") if key in summary},
         },
         data=tuple(summary["data"]),
         licence=licence,
@@ -137,5 +137,6 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     for key in ("vfm_weights", "init", "points"):
         if kept.get(key):
             kept[key] = Path(kept[key]).name
-    kept["mine"] = [Path(each).name for each in kept.get("mine", ())]
+    for key in ("mine", "missed"):
+        kept[key] = [Path(each).name for each in kept.get(key, ())]
     return kept

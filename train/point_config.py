@@ -61,8 +61,11 @@ class PointConfig(DetectorConfig):
                 f"{self.recipe} takes no --synthetic frames: their masks are exact, and points would throw "
                 "them away"
             )
-        if self.mine:
-            raise ValueError(f"{self.recipe} takes no --mine: its frames are known by their points alone")
+        if self.mine or self.missed:
+            raise ValueError(
+                f"{self.recipe} takes no --{'mine' if self.mine else 'missed'}: its frames are known by their "
+                "points alone"
+            )
         if not 0.0 < self.decay <= 1.0 or self.area_share <= 0.0 or self.iou_weight < 0.0:
             raise ValueError(
                 "decay must be above 0 and at most 1, area_share above 0 and iou_weight at least 0, got "

@@ -75,7 +75,7 @@ def train_prior(
     task, about = _make_task(config, download=download)
     told = header(mean=task.mean.flatten().tolist(), std=task.std.flatten().tolist(), timm=_timm_name(config))
     facts = {"vfm": about, "frames_sha256": frames_sha256(frames)}
-    run = loop.start(fabric, task, config, folder, resume=resume, facts=facts)
+    run = loop.start(fabric, task, config, folder, resume=resume, facts=facts, compiled=hardware.compile)
     if fabric.is_global_zero:
         print(
             f"{len(frames)} frames, held out: {', '.join(held_out) or 'none'}; run folder {folder}",

@@ -16,13 +16,13 @@ from torch import nn
 
 from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Dataset, DatasetError, drawn_remark
-from pitviper.core.manifest import WEIGHTS, file_record, read_package
+from pitviper.core.manifest import WEIGHTS, Package, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.vfm import CachedVFM, FrozenVFM
 from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
-from pitviper.train.data.mining import mine_clutter
+from pitviper.train.data.mining import mine_clutter, repeat_missed
 from pitviper.train.data.registration import mask_offsets, offset_remark
 from pitviper.train.data.splits import open_splits, require_known
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
@@ -167,7 +167,15 @@ def _train(
             threshold=config.mine_threshold,
             beside=bool(config.mine_beside),
         )
-        facts["mine"] = [{"weights": p.path.name, **file_record(p.read(WEIGHTS))} for p in packages]
+        facts["mine"] = _records(packages)
+    if config.missed:
+        packages = [read_package(path) for path in config.missed]
+        known = len(frames)
+        frames = repeat_missed(frames, [load_model(p) for p in packages], times=config.missed_times)
+        facts["missed"] = _records(packages)
+        if fabric.is_global_zero:
+            again = (len(frames) - known) // config.missed_times
+            _say(f"{again} frames with missed targets come {config.missed_times} times more")
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)
     if config.init:
@@ -180,6 +188,7 @@ def _train(
         resume=resume,
         facts=facts,
         sync_batchnorm=hardware.sync_batchnorm,
+        compiled=hardware.compile,
         companion=course,
     )
     observers: list[loop.Observer] = []
@@ -217,6 +226,10 @@ def _train(
         }
         write_summary(folder, summary)
     return folder
+
+
+def _records(packages: Sequence[Package]) -> list[dict[str, Any]]:
+    return [{"weights": p.path.name, **file_record(p.read(WEIGHTS))} for p in packages]
 
 
 def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:

@@ -143,11 +143,13 @@ def test_a_foundation_model_of_another_architecture(tiny: Path, tmp_path: Path, 
     assert "resnet.safetensors" in fails("fdep", *words)
 
 
-def test_hardware_that_there_is_not(tiny: Path, fails: Fails) -> None:
+def test_hardware_that_there_is_not(tiny: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
     data = ["--data", str(tiny)]
     assert "--accelerator quantum" in fails("supervised", *data, "--accelerator", "quantum")
     assert "--devices 0" in fails("supervised", *data, "--devices", "0")
     assert "--precision 7" in fails("supervised", *data, "--precision", "7")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no-such-compiler is not found; install g++" in fails("supervised", *data, "--compile")
     assert "leave --sync-batchnorm out" in fails("supervised", *data, "--sync-batchnorm")
 
 

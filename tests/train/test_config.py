@@ -95,6 +95,8 @@ def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
         "mine": [],
         "mine_threshold": 0.05,
         "mine_beside": 0,
+        "missed": [],
+        "missed_times": 4,
     }
     assert json.loads(json.dumps(config.to_dict())) == STORED | later
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hard negatives: crops of frames without targets go where a model sees some; frames with targets stay as they are."""
+"""Hard examples: crops go where a model sees targets that are none, and to the targets that it does not see."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pitviper.core.manifest import Manifest, OperatingPoint
+from pitviper.core.manifest import Manifest, OperatingPoint, Package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.weights import describe_architecture, write_package
 from pitviper.train.config import SupervisedConfig
 from pitviper.train.data.augment import AugmentConfig
 from pitviper.train.data.crops import CropDataset
-from pitviper.train.data.mining import mine_clutter
+from pitviper.train.data.mining import mine_clutter, repeat_missed
 from pitviper.train.data.store import StoredFrame, make_frame
 from pitviper.train.hardware import Hardware
 from pitviper.train.run import train_supervised
@@ -100,15 +100,28 @@ def test_crops_are_placed_over_clutter_and_hold_no_target() -> None:
     assert bright([dataclasses.replace(mined[0], clutter=np.empty((0, 2), np.int32))], 1.0) < 20
 
 
-def test_a_run_mines_with_packages_and_says_so(
-    config: Callable[..., SupervisedConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    negatives = tmp_path / "empty" / "images"
-    negatives.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        Image.fromarray(rng.integers(0, 255, (72, 72), np.uint8)).save(negatives / f"{index}.png")
+def test_frames_of_missed_targets_come_again_with_those_alone() -> None:
+    empty, missed = frame(0, target=False), frame(1, target=True)
+    mask = np.zeros((96, 96), np.bool_)
+    mask[SPOT] = True
+    found = replace(missed, mask=mask, targets=np.argwhere(mask).astype(np.int32))
+    both = replace(missed, mask=mask | missed.mask)
+    network = Bright()
+    frames = [empty, missed, found, both, missed]
+    repeated = repeat_missed(frames, [network.eval()], times=3)
+    assert repeated[:5] == frames
+    assert network.calls == 3, "a frame that counts twice is looked at once, one without targets never"
+    assert [id(each.mask) for each in repeated[5:]] == [id(missed.mask), id(both.mask)] * 3
+    assert [each.targets.tolist() for each in repeated[5:]] == [[[10, 80]]] * 6
+
+
+def _blind_package(path: Path) -> Package:
+    """Of a network that gives every pixel the same small probability."""
     network = create_model("pit-n")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.zero_()
     manifest = Manifest(
         "pit-n",
         describe_architecture("pit-n", network),
@@ -121,13 +134,28 @@ def test_a_run_mines_with_packages_and_says_so(
         licence="CC0",
         provenance="random",
     )
-    package = write_package(tmp_path / "other", network, manifest)
-    settings = config(epochs=1, mine=(str(package.path),), mine_threshold=1e-6)
+    return write_package(path, network, manifest)
+
+
+def test_a_run_mines_with_packages_and_says_so(
+    config: Callable[..., SupervisedConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    negatives = tmp_path / "empty" / "images"
+    negatives.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        Image.fromarray(rng.integers(0, 255, (72, 72), np.uint8)).save(negatives / f"{index}.png")
+    package = _blind_package(tmp_path / "other")
+    given = (str(package.path),)
+    settings = config(epochs=1, mine=given, mine_threshold=1e-6, missed=given, missed_times=2)
     settings = dataclasses.replace(settings, data=(*settings.data, str(negatives.parent)))
     folder = train_supervised(settings, tmp_path / "run", hardware=Hardware("cpu", "1", "32-true"))
-    assert "13 training frames, 7 with targets, 6 with mined clutter" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "7 frames with missed targets come 2 times more" in said
+    assert "27 training frames, 21 with targets, 6 with mined clutter" in said
     kept = json.loads((folder / "run.json").read_text())
-    assert kept["mine"][0]["sha256"] == package.manifest.files["model.safetensors"]["sha256"]
+    for key in ("mine", "missed"):
+        assert kept[key][0]["sha256"] == package.manifest.files["model.safetensors"]["sha256"]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])

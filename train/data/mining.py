@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hard negatives: where models see targets in frames that hold none, crops are placed as over targets."""
+"""Hard examples: what models take for targets where there is none, and the targets that they miss."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from pitviper.core.models import DetectorNetwork
 from pitviper.kernels import extract_targets
@@ -14,6 +16,7 @@ from pitviper.train.data.store import StoredFrame
 from pitviper.train.validate import predict_standardised
 
 _AWAY_PX = 5.0
+_EIGHT = np.ones((3, 3), np.bool_)
 
 
 def mine_clutter(
@@ -51,3 +54,32 @@ def _with_clutter(frame: StoredFrame, networks: Sequence[DetectorNetwork], thres
         nearest = np.hypot(*(clutter[:, None] - frame.targets[None]).transpose(2, 0, 1)).min(axis=1)
         clutter = clutter[nearest > _AWAY_PX]
     return replace(frame, clutter=clutter)
+
+
+def repeat_missed(
+    frames: Sequence[StoredFrame], networks: Sequence[DetectorNetwork], *, times: int
+) -> list[StoredFrame]:
+    """The frames, and ``times`` more of each that holds missed targets, with those alone as ``targets``.
+
+    A target is missed by a network that gives none of its pixels more than 0.5. A frame that comes several times is
+    looked at once. Masks stay whole: only the places of crops change.
+
+    Args:
+        frames: Training frames with masks.
+        networks: In evaluation mode.
+        times: At least 1.
+    """
+    looked_at = {id(frame): frame for frame in frames if len(frame.targets)}
+    missed = [(frame, _missed(frame, networks)) for frame in looked_at.values()]
+    again = [replace(frame, targets=pixels) for frame, pixels in missed if len(pixels)]
+    return [*frames, *again * times]
+
+
+def _missed(frame: StoredFrame, networks: Sequence[DetectorNetwork]) -> NDArray[np.int32]:
+    """(row, column) of the pixels of the targets that any network misses."""
+    labels, count = ndimage.label(frame.mask > 0.5, _EIGHT)
+    missed: set[int] = set()
+    for network in networks:
+        seen = labels[predict_standardised(network, frame.image) > 0.5]
+        missed |= set(range(1, count + 1)) - set(seen.tolist())
+    return np.argwhere(np.isin(labels, list(missed))).astype(np.int32)
