@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pitviper.sdk.trails import Trails, track_colour
+from pitviper.sdk.trails import Trails, diamond_box, track_colour
 
 if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections, Target
@@ -113,7 +113,7 @@ def annotate(
     if detections.tracks is not None:
         trails = trails or Trails()
         trails.follow(detections)
-        trails.draw(pen, detections, factor, font)
+        trails.draw(pen, detections, factor)
         for box in boxes:
             # A trail must not cover the pixels of a target.
             canvas.paste(picture.crop(box), (int(box[0]), int(box[1])))
@@ -126,6 +126,12 @@ def annotate(
         target = detections[int(index)]
         text = _text(target)
         _label(pen, text, boxes[int(index)], taken, (width, height), font, _colour(target, detections))
+    for track in detections.tracks or ():
+        inside = 0 <= track.x * factor < width and 0 <= track.y * factor < height
+        if track.state == "coasting" and inside:
+            box, colour = diamond_box(track, factor), track_colour(track.id)
+            taken.append(box)
+            _label(pen, f"#{track.id}", box, taken, (width, height), font, colour)
     pen.text((5, height + 2), _status(frame, detections), fill=_TEXT, font=font)
     return np.asarray(canvas)
 

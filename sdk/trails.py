@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import ImageDraw
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections
     from pitviper.sdk.tracking import Track
 
-__all__ = ["Trails", "track_colour"]
+__all__ = ["Trails", "diamond_box", "track_colour"]
 
 _Colour = tuple[int, int, int]
 # Seven colours that people with any colour vision tell apart (Okabe and Ito, 2008), lightened for a dark picture.
@@ -55,7 +55,7 @@ class Trails:
             points[track.id].append((track.x, track.y))
         self._points = points
 
-    def draw(self, pen: ImageDraw.ImageDraw, detections: Detections, factor: int, font: Any) -> None:
+    def draw(self, pen: ImageDraw.ImageDraw, detections: Detections, factor: int) -> None:
         """Draw trails, and a diamond with a cross at each coasting track; a pixel of the frame is ``factor`` wide."""
         for track in detections.tracks or ():
             line = [(x * factor, y * factor) for x, y in self._points.get(track.id, ())]
@@ -65,13 +65,18 @@ class Trails:
                 shade: _Colour = tuple(round(part * (0.35 + 0.65 * fresh)) for part in colour)  # type: ignore[assignment]
                 pen.line([line[index], line[index + 1]], fill=shade, width=1 if fresh < 0.5 else 2)
             if track.state == "coasting":
-                _diamond(pen, track, factor, font)
+                _diamond(pen, track, factor)
 
 
-def _diamond(pen: ImageDraw.ImageDraw, track: Track, factor: int, font: Any) -> None:
+def diamond_box(track: Track, factor: int) -> tuple[float, float, float, float]:
+    """Corners of the diamond of a coasting track in the enlarged picture: left, top, right, bottom."""
     x, y, reach = track.x * factor, track.y * factor, _DIAMOND_PX * max(factor, 2)
-    corners = [(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y), (x, y - reach)]
+    return x - reach, y - reach, x + reach, y + reach
+
+
+def _diamond(pen: ImageDraw.ImageDraw, track: Track, factor: int) -> None:
+    left, top, right, bottom = diamond_box(track, factor)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    corners = [(x, top), (right, y), (x, bottom), (left, y), (x, top)]
     for colour, width in ((_SHADE, 3), (track_colour(track.id), 1)):
         pen.line(corners, fill=colour, width=width)
-    place, colour = (x + reach + 3, y - reach / 2), track_colour(track.id)
-    pen.text(place, f"#{track.id}", fill=colour, font=font, stroke_width=1, stroke_fill=_SHADE)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from pitviper.sdk import Detections
 from pitviper.sdk.draw import ToneMap, annotate
 from pitviper.sdk.sources import Frame, FrameTime
+from pitviper.sdk.tracking import Track
+from pitviper.sdk.trails import track_colour
 
 SHAPE = (120, 160)
 
@@ -116,3 +119,19 @@ def test_constant_and_odd_frames_do_not_fail() -> None:
     shown = ToneMap()(holes)
     assert shown[3, 3] == shown[4, 4] == 0
     assert ToneMap()(np.full(SHAPE, np.nan, np.float32)).max() == 0
+
+
+@pytest.mark.parametrize("place", [(80, 60), (158, 60), (158, 118), (2, 118), (1, 1)])
+def test_the_number_of_a_coasting_track_is_whole_at_every_border(place: tuple[float, float]) -> None:
+    x, y = place
+    track = Track(188, "coasting", x, y, 0.0, 0.0, 0.5, 1.0, 0.2, hits=9)
+    picture = annotate(frame(flat()), replace(result([]), tracks=(track,)), scale=4)
+    middle = annotate(frame(flat()), replace(result([]), tracks=(replace(track, x=80.0, y=60.0),)), scale=4)
+
+    def coloured(shown: np.ndarray[Any, Any], middle: tuple[float, float]) -> int:
+        """Pixels of the track's colour outside of its diamond and of the line below the picture."""
+        rows, columns = np.indices(shown.shape[:2])
+        diamond = np.abs(columns - 4 * middle[0]) + np.abs(rows - 4 * middle[1]) < 25
+        return int(((shown == track_colour(188)).all(-1) & ~diamond & (rows < 4 * SHAPE[0])).sum())
+
+    assert coloured(picture, place) == coloured(middle, (80.0, 60.0)) > 10
