@@ -17,6 +17,7 @@ import engines
 import fdep_table
 import first_masks
 import label_drift
+import missed
 import points_table
 import registration
 import static_table
@@ -148,6 +149,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "static_frames": ("static_report", static_table.frames),
     "frontier": ("frontier", fdep_table.tables),
     "upright": ("upright", upright.table),
+    "missed": ("missed", missed.table),
     "registration": ("registration", registration.table),
     "registration_trained": ("registration", registration.trained_table),
     "tracking_video": ("tracking", tracking_table.video),
