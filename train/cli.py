@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("start", type=Path, help="what was given to --init")
     average.add_argument("--out", type=Path, required=True, help="new run folder")
     average.add_argument("--share", type=float, default=0.5, help="share of the run, in [0, 1] (default 0.5)")
+    average.add_argument(
+        "--weights", choices=("best", "last"), default="last", help="of the run: best on val, or last epoch"
+    )
     average.set_defaults(run=_average)
     report = commands.add_parser("report", help="HTML report of a finished run on its val splits")
     report.add_argument("folder", type=Path, help="run folder")
@@ -348,7 +351,8 @@ def _hardware(options: argparse.Namespace) -> Hardware:
 def _average(options: argparse.Namespace) -> int:
     from pitviper.train.average import average_with_start
 
-    print(average_with_start(options.folder, options.start, options.out, share=options.share))
+    folder, start, out = options.folder, options.start, options.out
+    print(average_with_start(folder, start, out, share=options.share, which=options.weights))
     return 0
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from pitviper.core.manifest import file_record
 from pitviper.core.models import create_model
 from pitviper.train.average import average_with_start
+from pitviper.train.cli import main
 from pitviper.train.report import report_run
 from pitviper.train.run import load_run
 
@@ -42,6 +43,22 @@ def test_weights_lie_on_the_line(fine_tuned: tuple[Path, Path], tmp_path: Path, 
         if value.is_floating_point():
             torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-7)
     assert summary["average"]["share_of_the_run"] == share
+
+
+def test_the_best_weights_are_averaged_where_they_are_asked_for(
+    fine_tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, start = fine_tuned
+    best = create_model("pit-n").state_dict()
+    save_file(best, folder / "best.safetensors")
+    output = tmp_path / "average"
+    words = ["average", str(folder), str(start), "--share", "0.9", "--weights", "best", "--out", str(output)]
+    assert main(words) == 0
+    network, summary = load_run(output, "last")
+    key = next(name for name, value in best.items() if value.ndim > 1)
+    expected = 0.9 * best[key] + 0.1 * load_file(start)[key]
+    torch.testing.assert_close(network.state_dict()[key], expected, rtol=1e-6, atol=1e-7)
+    assert summary["average"]["of_the_run"] == "best"
 
 
 def test_other_start_is_refused(fine_tuned: tuple[Path, Path], tmp_path: Path) -> None:
