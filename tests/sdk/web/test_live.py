@@ -165,7 +165,10 @@ def test_recordings_hold_the_frames_between_start_and_stop(
 
 
 def test_tracks_become_events_once(view: LiveView, feed: Feed) -> None:
-    feed.frames = feed.frames[:1]  # a target that stays where it is
+    rows, columns = np.indices(SHAPE)
+    target = 4000 * np.exp(-((rows - 40) ** 2 + (columns - 70) ** 2) / 2)  # which stays where it is
+    noise = np.random.default_rng(0).normal(8000, 20, SHAPE)
+    feed.frames = [(noise + target).astype(np.uint16)]
     advance(view, feed, 6)
     confirmed = [e["text"] for e in view.status()["events"] if e["kind"] == "track"]
     tracks = [t for t in view.status()["result"]["tracks"] if t["state"] != "tentative"]
