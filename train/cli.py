@@ -166,7 +166,9 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
     parser.add_argument(
         "--sync-batchnorm", action="store_true", help="batch statistics over all processes (GPUs only)"
     )
-    parser.add_argument("--compile", action="store_true", help="fuse the step with torch.compile")
+    parser.add_argument(
+        "--compile", action="store_true", help="fuse the step with torch.compile (supervised, prior)"
+    )
     parser.set_defaults(config_type=config)
 
 

@@ -24,7 +24,8 @@ class Hardware:
         workers: Loader processes of a process.
         nodes: Machines; under torchrun 0 is what torchrun started, else 1.
         sync_batchnorm: Take the statistics of batch norms over all processes; GPUs only.
-        compile: Let ``torch.compile`` fuse forward and backward of a step; needs a C++ compiler on the CPU.
+        compile: Let ``torch.compile`` fuse forward and backward of a step, of the recipes ``supervised`` and ``prior``;
+            needs a C++ compiler on the CPU.
     """
 
     accelerator: str = "auto"

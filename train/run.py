@@ -148,6 +148,10 @@ def _train(
     facts: dict[str, Any] | None = None,
 ) -> Path:
     hardware = hardware or Hardware()
+    if hardware.compile and not isinstance(config, SupervisedConfig):
+        raise ValueError(
+            f"{config.recipe} does not run with --compile, which is for supervised and prior; leave it out"
+        )
     fabric = launch(hardware, config.seed)
     train_sets, val_sets = open_splits(config.data, unmasked=config.unmasked)
     require_known(config.upright, train_sets)

@@ -150,6 +150,8 @@ def test_hardware_that_there_is_not(tiny: Path, fails: Fails, monkeypatch: pytes
     assert "--precision 7" in fails("supervised", *data, "--precision", "7")
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler is not found; install g++" in fails("supervised", *data, "--compile")
+    compiled = fails("fdep", "--vfm", "tiny-random", *data, "--compile")
+    assert "fdep does not run with --compile, which is for supervised and prior" in compiled
     assert "leave --sync-batchnorm out" in fails("supervised", *data, "--sync-batchnorm")
 
 
