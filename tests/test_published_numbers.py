@@ -15,7 +15,7 @@ from pitviper.sdk.model import open_model
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FLOOR = {"nuaa-sirst": (0.68, 0.93), "nudt-sirst": (0.80, 0.93)}
+FLOOR = {"nuaa-sirst": (0.68, 0.93), "nudt-sirst": (0.80, 0.94)}
 """IoU and Pd that the default model has to reach on each validation split to be shipped."""
 
 
