@@ -149,9 +149,7 @@ def _train(
 ) -> Path:
     hardware = hardware or Hardware()
     if hardware.compile and not isinstance(config, SupervisedConfig):
-        raise ValueError(
-            f"{config.recipe} does not run with --compile, which is for supervised and prior; leave it out"
-        )
+        raise ValueError(f"{config.recipe} does not run with --compile, which is for supervised and prior")
     fabric = launch(hardware, config.seed)
     train_sets, val_sets = open_splits(config.data, unmasked=config.unmasked)
     require_known(config.upright, train_sets)
@@ -178,8 +176,7 @@ def _train(
         frames = repeat_missed(frames, [load_model(p) for p in packages], times=config.missed_times)
         facts["missed"] = _records(packages)
         if fabric.is_global_zero:
-            again = (len(frames) - known) // config.missed_times
-            _say(f"{again} frames with missed targets come {config.missed_times} times more")
+            _say(f"{len(frames) - known} more frames an epoch, for missed targets")
     network = create_model(config.model)
     network.to(memory_format=torch.channels_last)
     if config.init:

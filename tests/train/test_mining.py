@@ -151,7 +151,7 @@ def test_a_run_mines_with_packages_and_says_so(
     settings = dataclasses.replace(settings, data=(*settings.data, str(negatives.parent)))
     folder = train_supervised(settings, tmp_path / "run", hardware=Hardware("cpu", "1", "32-true"))
     said = capfd.readouterr().err
-    assert "7 frames with missed targets come 2 times more" in said
+    assert "14 more frames an epoch, for missed targets" in said
     assert "27 training frames, 21 with targets, 6 with mined clutter" in said
     kept = json.loads((folder / "run.json").read_text())
     for key in ("mine", "missed"):
