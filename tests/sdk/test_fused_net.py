@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pitviper import sdk
 from pitviper.core.plan import Plan, build_plan
 from pitviper.core.synthetic import random_scene_frame
-from pitviper.kernels import BackendUnavailable, registry
+from pitviper.kernels import BackendUnavailable, extract_targets, registry
 from pitviper.kernels.runtime import FusedRuntime
 
 torch: Any = pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -67,22 +67,40 @@ def expected(plan: Plan, frames: NDArray[np.float32]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("model", ["pit-n", "pit-s"])
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", ROUNDING), ("fp16", HALF), ("bf16", 8 * HALF)])
 def test_the_engine_finds_what_onnxruntime_finds(model: str, precision: str, bound: float) -> None:
-    frames = [random_scene_frame(seed=1, size=128)[0], random_scene_frame(seed=2, size=128)[0][:97, :75]]
+    scenes = [random_scene_frame(seed=seed, size=128)[0] for seed in (1, 2, 3, 5, 7, 9, 11)]
     with (
         sdk.Detector(model, engine="onnxruntime", threads=1) as reference,
         sdk.Detector(model, engine="torch-fused", device="cpu", precision=precision) as detector,
     ):
         info = detector.engine_info
         assert (info.name, info.device, info.precision) == ("torch-fused", "cpu", precision)
-        found = [(detector.detect(frame), reference.detect(frame)) for frame in frames]
-    assert sum(len(other) for _, other in found) >= 2
+        found = [
+            (detector.detect(frame), reference.detect(frame)) for frame in [*scenes, scenes[0][:97, :75]]
+        ]
+    certain = counted = 0
     for one, other in found:
         np.testing.assert_allclose(one.score_map, other.score_map, atol=bound, rtol=0)
-        # bfloat16 holds 8 bits, so that a pixel at the edge of a target may cross the threshold.
-        if precision != "bf16":
-            np.testing.assert_array_equal(one.xyxy, other.xyxy)
-            np.testing.assert_array_equal(one.area_px, other.area_px)
-        assert len(one) == len(other)
+        assert boxes(one.xyxy, one.area_px) == boxes_above(one.score_map, detector.threshold)
+        # A pixel as near to the threshold as the two may differ can lie on either side, whatever the weights.
+        low, high = (boxes_above(other.score_map, detector.threshold + off) for off in (-bound, bound))
+        assert low & high <= boxes(one.xyxy, one.area_px)
+        certain += len(low & high)
+        if len(low) == len(high):
+            assert len(one) == len(other)
+            counted += len(other)
+    assert counted >= 2, "too few targets are there whichever way their pixels are rounded"
+    # bfloat16 holds 8 bits, so that most borders have a pixel that may cross the threshold.
+    assert certain >= (1 if precision == "bf16" else 4), "too few borders have no pixel that may cross"
+
+
+def boxes(xyxy: NDArray[Any], area: NDArray[Any]) -> set[tuple[float, ...]]:
+    """Box and number of pixels of each target."""
+    return {(*box, pixels) for box, pixels in zip(xyxy.tolist(), area.tolist(), strict=True)}
+
+
+def boxes_above(score_map: NDArray[np.float32], threshold: float) -> set[tuple[float, ...]]:
+    targets = extract_targets(score_map, threshold=threshold)
+    return boxes(targets.xyxy, targets.area)
 
 
 def test_half_precision_is_that_of_the_kernels_in_cuda(
