@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, print, and try the default detector once."""
+    """Look, print, and try the default model on each engine."""
     findings: dict[str, Any] = {
         "system": _system(),
         "packages": _packages(),
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         "engines": _engines(),
         "gpu": _gpu(),
         "models": _models(),
-        "detector": _detector(),
+        "detector": _tried("auto"),
     }
     if args.json:
         options.write_json(args.json, findings)
@@ -109,12 +109,15 @@ def _kernels() -> list[dict[str, Any]]:
 
 
 def _engines() -> list[dict[str, Any]]:
+    """What is installed is tried as well: an engine may lack its device, or its library may be broken."""
     from pitviper.sdk.engines import engines
 
     return [
-        {
+        {"name": status.name, **_tried(status.name)}
+        if status.usable
+        else {
             "name": status.name,
-            "usable": status.usable,
+            "usable": False,
             "note": f"{status.version or ''} {status.reason}".strip(),
         }
         for status in engines()
@@ -153,15 +156,16 @@ def _gpu() -> list[str]:
     )
 
 
-def _detector() -> dict[str, Any]:
+def _tried(engine: str) -> dict[str, Any]:
+    """The default model on one test frame."""
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.errors import SdkError
     from pitviper.sdk.profile import benchmark_frame
 
     try:
-        with Detector() as detector:
+        with Detector(engine=engine) as detector:
             found = detector.detect(benchmark_frame((128, 160)))
-    except SdkError as error:
+    except (SdkError, ImportError, OSError) as error:
         return {"usable": False, "note": str(error)}
     info = detector.engine_info
     return {

@@ -20,6 +20,8 @@ from pitviper.core.manifest import OperatingPoint
 from pitviper.sdk import errors
 from pitviper.sdk.cli import build_parser, exits, main
 from pitviper.sdk.cli.progress import ProgressLine
+from pitviper.sdk.engines import registry
+from pitviper.sdk.engines.base import EngineStatus
 
 FAST = ["--threads", "1"]
 
@@ -171,6 +173,23 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert findings["detector"]["usable"]
     found = [entry["name"] for entry in findings["engines"]]
     assert found == ["onnxruntime", "openvino", "torch", "cuda", "torch-fused"]
+    for entry in findings["engines"]:
+        assert entry["usable"] == ("targets in a test frame" in entry["note"]), (
+            "what is called usable has run"
+        )
+
+
+def test_doctor_names_an_engine_that_is_installed_and_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ImportError("libruntime.so.1: cannot open shared object file")
+
+    offer = registry.ENGINES["openvino"]
+    installed = EngineStatus("openvino", True, "installed", "1.0")
+    monkeypatch.setitem(registry.ENGINES, "openvino", offer._replace(status=lambda: installed, build=broken))
+    assert main(["doctor"]) == 0, "the default engine runs"
+    assert "-- openvino: libruntime.so.1: cannot open" in capsys.readouterr().out
 
 
 def test_doctor_says_when_nothing_can_run(
