@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from record import write_result
-from scipy import ndimage
 from scipy.stats import betabinom
 
 from pitviper.core.datasets import Dataset, open_dataset, read_sample
+from pitviper.core.metrics.components import find_components
 from pitviper.core.synthetic import CLUTTERS, Scene, SceneConfig
 from pitviper.sdk import Calibration, Detector, FaBudget, InputError, LogOdds
 from pitviper.sdk.calibration import LOG_ODDS, PROBABILITY, alarms_allowed
@@ -80,8 +80,7 @@ def target_scores(detector: Detector, dataset: Dataset) -> Scores:
     for sample in dataset.samples:
         frame, mask = read_sample(sample)[:2]
         odds = detector.detect(frame, threshold=LogOdds(5)).log_odds_map
-        labels, count = ndimage.label(mask, np.ones((3, 3)))
-        found += ndimage.maximum(odds, labels, range(1, count + 1)).tolist()
+        found += find_components(mask).peaks(odds).tolist()
     return np.array(found, np.float32)
 
 

@@ -39,6 +39,12 @@ class Components:
         centroid: NDArray[np.float64] = self.sum_yx / self.area[:, None]
         return centroid
 
+    def peaks(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Highest of ``values`` [H, W] within each component, float32 [N]."""
+        highest = np.full(len(self), -np.inf, np.float32)
+        np.maximum.at(highest, self.labels, values.reshape(-1)[self.pixels])
+        return highest
+
     def mask(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mask [H, W] of the components for which ``chosen`` [N] is True."""
         result = np.zeros(self.shape, np.bool_)

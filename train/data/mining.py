@@ -8,15 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from pitviper.core.metrics.components import find_components
 from pitviper.core.models import DetectorNetwork
 from pitviper.kernels import extract_targets
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.validate import predict_standardised
 
 _AWAY_PX = 5.0
-_EIGHT = np.ones((3, 3), np.bool_)
 
 
 def mine_clutter(
@@ -77,9 +76,6 @@ def repeat_missed(
 
 def _missed(frame: StoredFrame, networks: Sequence[DetectorNetwork]) -> NDArray[np.int32]:
     """(row, column) of the pixels of the targets that any network misses."""
-    labels, count = ndimage.label(frame.mask > 0.5, _EIGHT)
-    missed: set[int] = set()
-    for network in networks:
-        seen = labels[predict_standardised(network, frame.image) > 0.5]
-        missed |= set(range(1, count + 1)) - set(seen.tolist())
-    return np.argwhere(np.isin(labels, list(missed))).astype(np.int32)
+    targets = find_components(frame.mask > 0.5)
+    peaks = [targets.peaks(predict_standardised(network, frame.image)) for network in networks]
+    return np.argwhere(targets.mask(np.min(peaks, axis=0) <= 0.5)).astype(np.int32)

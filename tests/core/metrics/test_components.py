@@ -42,6 +42,10 @@ def test_find_components(mask: NDArray[np.bool_]) -> None:
         # Sums of small integers over a small count: the only rounding is that of one division.
         assert components.centroid_yx[index] == pytest.approx(np.mean(pixels, axis=0), rel=1e-15)
         assert components.mask(np.arange(len(expected)) == index).sum() == len(pixels)
+    values = np.random.default_rng(0).normal(size=mask.shape).astype(np.float32)
+    assert components.peaks(values).tolist() == [
+        max(values[pixel] for pixel in pixels) for pixels in expected
+    ]
 
 
 @settings(max_examples=50, deadline=None)
