@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import budget_table
+import contrast
 import engines
 import fdep_table
 import first_masks
@@ -150,6 +151,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "frontier": ("frontier", fdep_table.tables),
     "upright": ("upright", upright.table),
     "missed": ("missed", missed.table),
+    "contrast": ("contrast", contrast.table),
     "registration": ("registration", registration.table),
     "registration_trained": ("registration", registration.trained_table),
     "tracking_video": ("tracking", tracking_table.video),
