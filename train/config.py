@@ -102,14 +102,27 @@ class TrainingConfig:
         """Data sets whose crops are neither turned nor mirrored: none without masks."""
         return ()
 
+    @property
+    def plant(self) -> float:
+        """Probability that a crop gets a target of another frame: 0 without masks."""
+        return 0.0
+
     def crop_at(self, epoch: int) -> int:
         """Side of the crops, in pixels, in an epoch (counted from 0)."""
         return next(size for share, size in self.crops if epoch < share * self.epochs)
 
     def augmentation_at(self, epoch: int) -> AugmentConfig:
         """Augmentation of an epoch (counted from 0)."""
-        plain = epoch >= (1.0 - self.plain_share) * self.epochs
-        return replace(self.augmentation, warp=0.0, photometric=0.0) if plain else self.augmentation
+        return (
+            replace(self.augmentation, warp=0.0, photometric=0.0) if self._plain(epoch) else self.augmentation
+        )
+
+    def plant_at(self, epoch: int) -> float:
+        """Probability that a crop of an epoch (counted from 0) gets one more target."""
+        return 0.0 if self._plain(epoch) else self.plant
+
+    def _plain(self, epoch: int) -> bool:
+        return epoch >= (1.0 - self.plain_share) * self.epochs
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-safe mapping that ``from_dict`` reads back."""
@@ -151,6 +164,8 @@ class DetectorConfig(TrainingConfig):
         missed: Weights packages of models. A training frame of which one misses a target comes ``missed_times`` times
             more, with crops over what was missed.
         missed_times: See there.
+        plant: Probability that a crop gets one more target, cut out of another training frame; not in the last,
+            plain epochs.
         keep: Share of pixels that the hard-mined cross-entropy keeps.
         bce_weight: Weight of that term beside the soft IoU.
         init: Weights to start from instead of random ones: a weights package or a run's ``.safetensors`` of the same
@@ -165,6 +180,7 @@ class DetectorConfig(TrainingConfig):
     mine_beside: int = 0
     missed: tuple[str, ...] = ()
     missed_times: int = 4
+    plant: float = 0.0
     keep: float = 0.1
     bce_weight: float = 1.0
     init: str = ""
@@ -180,6 +196,8 @@ class DetectorConfig(TrainingConfig):
             raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
         if self.missed_times < 1:
             raise ValueError(f"missed_times must be at least 1, got {self.missed_times}")
+        if not 0.0 <= self.plant <= 1.0:
+            raise ValueError(f"plant is a probability from 0 to 1, got {self.plant}")
         if not 0.0 < self.keep <= 1.0:
             raise ValueError(f"keep is a share above 0 and at most 1, got {self.keep}")
 

@@ -129,6 +129,7 @@ def _parts(
         augmentation=config.augmentation_at(run.epoch),
         seed=config.seed,
         upright=config.upright,
+        plant=config.plant_at(run.epoch),
     )
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(crops, batch_sampler=sampler, num_workers=workers)
     ready = run.fabric.setup_dataloaders(loader, use_distributed_sampler=False)

@@ -107,6 +107,11 @@ def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM
             'each crop another one: leave --vfm-cache out, or set them to 0 in the "augmentation" of --config '
             "(turns and mirrors may stay: they give a frame 8 forms)"
         )
+    if config.plant:
+        raise ValueError(
+            "a feature cache needs crops that come again, but --plant makes each crop another one: leave one of the "
+            "two out"
+        )
     smallest = min(size for _, size in config.crops)
     for dataset in train_splits(config.data):
         for sample in dataset.samples:

@@ -61,10 +61,10 @@ class PointConfig(DetectorConfig):
                 f"{self.recipe} takes no --synthetic frames: their masks are exact, and points would throw "
                 "them away"
             )
-        if self.mine or self.missed:
+        of_masks = [name for name in ("mine", "missed", "plant") if getattr(self, name)]
+        if of_masks:
             raise ValueError(
-                f"{self.recipe} takes no --{'mine' if self.mine else 'missed'}: its frames are known by their "
-                "points alone"
+                f"{self.recipe} takes no --{of_masks[0]}: its frames are known by their points alone"
             )
         if not 0.0 < self.decay <= 1.0 or self.area_share <= 0.0 or self.iou_weight < 0.0:
             raise ValueError(

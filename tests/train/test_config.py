@@ -97,6 +97,7 @@ def test_settings_of_stored_checkpoints_are_read_as_supervised() -> None:
         "mine_beside": 0,
         "missed": [],
         "missed_times": 4,
+        "plant": 0.0,
     }
     assert json.loads(json.dumps(config.to_dict())) == STORED | later
 

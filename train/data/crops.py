@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from pitviper.train.data.augment import AugmentConfig, augment
+from pitviper.train.data.planting import Planter
 from pitviper.train.data.store import StoredFrame
 
 _UNIT_SIDE = 256
@@ -32,6 +33,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         augmentation: Geometry and sensor effects.
         seed: Seed of the run.
         upright: Data sets, by name, whose crops are neither turned nor mirrored (``augment``).
+        plant: Probability that a crop gets one more target, cut out of another frame (``planting``).
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         augmentation: AugmentConfig,
         seed: int,
         upright: Collection[str] = (),
+        plant: float = 0.0,
     ) -> None:
         self.frames = frames
         self.size = size
@@ -50,6 +53,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         self.augmentation = augmentation
         self.seed = seed
         self.upright = upright
+        self.plant = plant
+        self.planter = Planter(frames, upright) if plant else None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -61,6 +66,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         top, left = self._corner(frame, rng)
         image = cut(frame.image, top, left, self.size).astype(np.float32)
         mask = cut(frame.mask, top, left, self.size)
+        if self.planter and rng.random() < self.plant:
+            image, mask = self.planter.plant(image, mask, frame.dataset, rng)
         image, mask = augment(image, mask, self.augmentation, rng, upright=frame.dataset in self.upright)
         return torch.from_numpy(image)[None], torch.from_numpy(mask.astype(np.float32))[None]
 
