@@ -112,7 +112,11 @@ def run_cells(
     for number, cell in enumerate(cells, start=1):
         is_due = not options.finished or (options.work / cell.folder / "run.json").is_file()
         for branch in one_run(cell) if is_due else ():
-            shown = {name: f"{100 * metrics['iou']:.1f}" for name, metrics in branch["sets"].items()}
+            shown = {
+                name: f"{100 * metrics['iou']:.1f}"
+                for name, metrics in branch["sets"].items()
+                if metrics["targets"]
+            }
             print(cell.folder, branch["branch"], "IoU", shown, file=sys.stderr, flush=True)
             runs.append(branch)
         if number % len(options.conditions) == 0:

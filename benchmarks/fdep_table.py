@@ -52,7 +52,7 @@ def _means(summary: Sequence[dict[str, Any]]) -> str:
 
 
 def _differences(summary: Sequence[dict[str, Any]]) -> str:
-    compared = [row for row in summary if row["iou"]["difference"]]
+    compared = [row for row in summary if row["fa_per_mpix"]["difference"]]
     if not compared:
         return ""
     rows = [

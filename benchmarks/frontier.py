@@ -5,7 +5,7 @@
         --conditions supervised supervised+plain_share=0
 
 Conditions are ``supervised`` and ``supervised+SETTING=VALUE``, with any number or word among the
-settings of ``pitviper-train supervised``.
+settings of ``pitviper-train supervised``, and ``augmentation.NAME=VALUE`` for those of its augmentation.
 Judged are the averaged weights after the last epoch: no epoch is chosen. It ranks changes; the values are those of a
 short training and far below a long one's. A finished run in --work is kept, and a killed one goes on.
 """

@@ -10,8 +10,8 @@ from paired import difference, estimate
 
 Run = dict[str, Any]
 COLUMNS = {
-    "iou": "IoU", "niou": "nIoU", "pd": "Pd", "fa_per_mpix": "Fa, px/Mpx", "f1": "F1", "hiou": "hIoU",
-    "hse": "HSE (hse-v0)",
+    "iou": "IoU", "niou": "nIoU", "pd": "Pd", "fa_per_mpix": "Fa, px/Mpx",
+    "false_objects_per_frame": "false objects/frame", "f1": "F1", "hiou": "hIoU", "hse": "HSE (hse-v0)",
 }  # fmt: skip
 _NO_PERCENT = ("fa_per_mpix", "false_objects_per_frame")
 
@@ -53,23 +53,29 @@ def plus_minus(value: dict[str, Any] | None, key: str) -> str:
     """Mean and half of its interval of the metric ``key``, in percent where it is a share."""
     if value is None:
         return "-"
-    text = f"{_scaled(value['mean'], key):.1f}"
+    digits = _digits(key)
+    text = f"{_scaled(value['mean'], key):.{digits}f}"
     half = None if value["high"] is None else _scaled(value["high"] - value["mean"], key)
-    return text if half is None else f"{text} ± {half:.1f}"
+    return text if half is None else f"{text} ± {half:.{digits}f}"
 
 
 def interval(value: dict[str, Any] | None, key: str) -> str:
     """A difference with its interval, signed."""
     if value is None:
         return "-"
-    mean = _signed(_scaled(value["mean"], key))
+    mean = _signed(value["mean"], key)
     if value["low"] is None:
         return mean
-    return f"{mean} [{_signed(_scaled(value['low'], key))}, {_signed(_scaled(value['high'], key))}]"
+    return f"{mean} [{_signed(value['low'], key)}, {_signed(value['high'], key)}]"
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"  # adding 0 turns a rounded -0.0 into 0.0
+def _signed(value: float, key: str) -> str:
+    digits = _digits(key)
+    return f"{round(_scaled(value, key), digits) + 0.0:+.{digits}f}"  # adding 0 turns a rounded -0.0 into 0.0
+
+
+def _digits(key: str) -> int:
+    return 2 if key == "false_objects_per_frame" else 1
 
 
 def _scaled(value: float, key: str) -> float:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pitviper.core.evaluation import evaluate
 from pitviper.core.metrics.hse import HSE_THRESHOLDS, SWEEP_THRESHOLDS
 from pitviper.core.models import DetectorNetwork
 from pitviper.train.config import SupervisedConfig, TrainingConfig
+from pitviper.train.data.augment import AugmentConfig
 from pitviper.train.run import load_run
 from pitviper.train.validate import predictor
 
@@ -25,6 +26,7 @@ METRICS = (
 )  # fmt: skip
 _CURVES = ("iou", "niou", "target_f1", "pd", "fa_per_mpix")
 _MOVED = ("data", "vfm_weights")
+_AUGMENTATION = "augmentation."
 Judgements = dict[str, dict[str, Any]]
 """Metrics by branch and set."""
 
@@ -52,16 +54,20 @@ def changed_settings(
 ) -> dict[str, Any]:
     """``SETTING=VALUE`` texts as settings of a recipe: numbers, words and levels, but for those that are ``fixed``.
 
+    ``augmentation.NAME=VALUE`` changes one of the augmentation.
+
     Raises:
         SystemExit: Another setting, or no value.
     """
     default = config()
     own = {
-        f.name
+        f.name: type(getattr(default, f.name))
         for f in fields(config)
         if f.name not in fixed
         and (f.name == "levels" or isinstance(getattr(default, f.name), int | float | str))
     }
+    if "augmentation" not in fixed:
+        own |= {f"{_AUGMENTATION}{f.name}": float for f in fields(AugmentConfig)}
     changes: dict[str, Any] = {}
     for text in texts:
         key, _, value = text.partition("=")
@@ -71,8 +77,11 @@ def changed_settings(
             )
         if key == "levels":
             changes[key] = tuple(int(level) for level in value.split("/"))
+        elif key.startswith(_AUGMENTATION):
+            augmentation = changes.get("augmentation", default.augmentation)
+            changes["augmentation"] = replace(augmentation, **{key.removeprefix(_AUGMENTATION): float(value)})
         else:
-            changes[key] = type(getattr(default, key))(value)
+            changes[key] = own[key](value)
     return changes
 
 

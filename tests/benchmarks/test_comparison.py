@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+CHANGED = "supervised+keep=0.5+augmentation.gain=0.6+augmentation.warp=0"
+
 
 @pytest.mark.parametrize(
     ("script", "conditions", "message"),
@@ -21,6 +23,12 @@ import pytest
         ("frontier", ["supervised+strength=1"], "'strength=1' is no SETTING=VALUE of supervised"),
         ("frontier", ["supervised+model=acm"], "'model=acm' is no SETTING=VALUE of supervised"),
         ("frontier", ["supervised+crops=192"], "'crops=192' is no SETTING=VALUE of supervised"),
+        (
+            "frontier",
+            ["supervised+augmentation.blur=1"],
+            "'augmentation.blur=1' is no SETTING=VALUE of supervised",
+        ),
+        ("points", ["pal+augmentation.gain=1"], "'augmentation.gain=1' is no SETTING=VALUE of pal"),
         ("points", ["oracle"], "unknown condition 'oracle'; known are supervised, pal"),
         ("points", ["semantic_priors"], "semantic_priors needs --prior FILE"),
         ("points", ["pal+lr=1"], "'lr=1' is no SETTING=VALUE of pal; settings are .*least_share"),
@@ -50,14 +58,16 @@ def test_a_setting_of_full_supervision_is_compared_with_the_default(
         "0",
         "--conditions",
         "supervised",
-        "supervised+keep=0.5",
+        CHANGED,
     ]
     script = benchmark_script("frontier")
     assert script.main(words) == 0
-    written = (tmp_path / "w" / "pit-n-supervised+keep=0.5-0" / "run.json").read_text()
-    assert json.loads(written)["config"]["keep"] == 0.5
+    written = (tmp_path / "w" / f"pit-n-{CHANGED}-0" / "run.json").read_text()
+    config = json.loads(written)["config"]
+    assert config["keep"] == 0.5
+    assert (config["augmentation"]["gain"], config["augmentation"]["warp"]) == (0.6, 0.0)
     result = json.loads((tmp_path / "frontier.json").read_text())
-    assert [run["condition"] for run in result["runs"]] == ["supervised", "supervised+keep=0.5"]
+    assert [run["condition"] for run in result["runs"]] == ["supervised", CHANGED]
     assert result["summary"][1]["iou"]["difference"]["count"] == 1
     assert "Difference to supervised" in capsys.readouterr().out
     assert script.main([*words, "--finished"]) == 0
