@@ -93,15 +93,24 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
     """
     root = Path(root)
     images = root / "images"
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder, seen from {Path.cwd()}")
     if not images.is_dir():
         raise DatasetError(f"{root}: no images/ folder; pass the folder that holds images/ (and masks/)")
     frames = _index(images)
+    masks_folder = root / "masks"
+    for folder in (images, masks_folder):
+        _require_flat(folder, listed=bool(split_lists(root)))
     if not frames:
         raise DatasetError(f"{images}: holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    masks_folder = root / "masks"
     background = not masks_folder.is_dir()
     masks = {} if background else _index(masks_folder)
     names = _names(root, split, frames, masks, background)
+    if not names and split == "train" and not split_lists(root):
+        raise DatasetError(
+            f"{root}: no frame is left to train with: a sixth, and at least one, was drawn for val; add frames, or "
+            "list them in splits/train.txt and splits/val.txt"
+        )
     if not names:
         raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
     samples = tuple(_sample(name, frames, masks, background or unmasked, root) for name in names)
@@ -183,6 +192,19 @@ def _index(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _require_flat(folder: Path, *, listed: bool) -> None:
+    """Without lists nobody has said that the images of subfolders are not to be used."""
+    if listed or not folder.is_dir():
+        return
+    for below in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in below.iterdir()):
+            raise DatasetError(
+                f"{folder}: there are images in {below.name}/, and subfolders are not searched; move them up, pass "
+                "each folder as a data set of its own, or list the frames to use in splits/train.txt and "
+                "splits/val.txt"
+            )
+
+
 def split_lists(root: str | Path) -> dict[str, Path]:
     """The list files of a data set by the name of their split; none if nobody has made lists."""
     root = Path(root)
@@ -207,12 +229,12 @@ def _names(
     lists = split_lists(root)
     if split in {"train", "val"} and "train" in lists and "val" not in lists and not background:
         # The published layouts list train and test: val is a part of train, and no frame of test.
-        listed = _listed(lists["train"])
+        listed = _listed(lists["train"], frames)
         masked = [n for n in listed if n in masks or f"{n}_pixels0" in masks]
         val = _drawn(masked)
         return [n for n in listed if (n in val) == (split == "val")]
     if split in lists:
-        return _listed(lists[split])
+        return _listed(lists[split], frames)
     every = (
         sorted(frames) if background else [n for n in sorted(frames) if n in masks or f"{n}_pixels0" in masks]
     )
@@ -225,8 +247,16 @@ def _names(
     return [n for n in every if (n in val) == (split == "val")]
 
 
-def _listed(path: Path) -> list[str]:
-    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+def _listed(path: Path, frames: dict[str, Path]) -> list[str]:
+    """Names of a list, which may carry the extension of their file."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8 ({error}); save the list as UTF-8") from error
+    names = [line.strip() for line in lines if line.strip()]
+    names = [
+        n if n in frames or Path(n).suffix.lower() not in IMAGE_SUFFIXES else Path(n).stem for n in names
+    ]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DatasetError(f"{path}: names {', '.join(twice)} more than once; every frame counts once")

@@ -30,7 +30,8 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
         uint8, uint16 or float32 array [H, W]; never rescaled.
 
     Raises:
-        ImageError: The file is missing, empty, not an image, or not single-channel.
+        ImageError: The file is missing, empty, not an image, not single-channel, has several pages, or several planes
+            of 16 bits.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,9 +40,14 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
         raise ImageError(f"{path}: the file is empty (0 bytes); copy or download it again")
     try:
         with Image.open(path) as image:
+            _require_one_page(image, path)
+            _require_whole_depth(image, path)
+            largest = _declared_maximum(image)
             image.load()
             mode = image.mode
             pixels = np.asarray(image)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path}: not an image in a known format; expected PNG, TIFF, BMP, JPEG or PGM"
@@ -50,7 +56,39 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
         raise ImageError(
             f"{path}: cannot be decoded ({error}); the file is damaged, copy it again"
         ) from error
+    if largest is not None:
+        pixels = np.rint(pixels * (largest / 65535)).astype(np.int32)
     return _single_channel(pixels, mode, path, colour)
+
+
+def _require_one_page(image: Image.Image, path: Path) -> None:
+    pages = int(getattr(image, "n_frames", 1))
+    if pages > 1:
+        raise ImageError(
+            f"{path}: {pages} pages in one file; save one file a page, or pass an array [N, H, W]"
+        )
+
+
+def _require_whole_depth(image: Image.Image, path: Path) -> None:
+    """Pillow reads several planes of 16 bits as planes of 8."""
+    if not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in _tiles(image)):
+        raise ImageError(
+            f"{path}: 16 bits in several planes, of which 8 would be kept; save it as gray, without colour or "
+            "transparency"
+        )
+
+
+def _tiles(image: Image.Image) -> list[Any]:
+    """(decoder, extents, offset, arguments) of each part; empty once the image is loaded."""
+    return list(getattr(image, "tile", []))
+
+
+def _declared_maximum(image: Image.Image) -> int | None:
+    """The maxval of a PGM that Pillow would stretch to 65535, so that it can be undone; None elsewhere."""
+    if image.format != "PPM" or image.mode != "I":
+        return None
+    arguments = _tiles(image)[0][3]
+    return int(arguments[1]) if isinstance(arguments, tuple) else None
 
 
 def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) -> NDArray[Any]:
@@ -71,6 +109,8 @@ def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) ->
         return pixels.astype(np.float32)
     if mode in {"RGB", "RGBA"}:
         planes = pixels[..., :3]
+        if mode == "RGBA" and pixels[..., 3].min() != pixels[..., 3].max():
+            raise ImageError(f"{path}: parts of it are transparent, which would be ignored; save it as gray")
         if np.array_equal(planes[..., 0], planes[..., 1]) and np.array_equal(planes[..., 0], planes[..., 2]):
             gray: NDArray[Any] = np.ascontiguousarray(planes[..., 0])
             return gray

@@ -231,7 +231,8 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 def _read_zip(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise PackageError(
-            f"{path}: no such file or folder; pass a model name or the path of a weights package"
+            f"{path}: no such file or folder; pass the path of a weights package. The one of a shipped model: "
+            "python -c \"from pitviper import sdk; print(sdk.open_model('pit-s').path)\""
         )
     if not zipfile.is_zipfile(path):
         raise PackageError(f"{path}: neither a package folder nor a zip file; get it again")

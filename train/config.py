@@ -79,6 +79,16 @@ class TrainingConfig:
                 f"accumulate must be at least 1 and checkpoint_every at least 0, got {self.accumulate} and "
                 f"{self.checkpoint_every}"
             )
+        if self.synthetic < 0 or self.clip <= 0.0 or self.weight_decay < 0.0 or self.lr <= 0.0:
+            raise ValueError(
+                "lr and clip (the largest gradient norm) must be above 0, weight_decay and synthetic at least 0, got "
+                f"{self.lr}, {self.clip}, {self.weight_decay} and {self.synthetic}"
+            )
+        if not (0.0 <= self.ema < 1.0 and 0.0 <= self.warmup < 1.0 and 0.0 <= self.plain_share <= 1.0):
+            raise ValueError(
+                "ema and warmup are at least 0 and below 1, plain_share a share of the run, got "
+                f"{self.ema}, {self.warmup} and {self.plain_share}"
+            )
         if self.validate_every < 1:
             raise ValueError(
                 f"validate_every must be at least 1, got {self.validate_every}; the number of epochs leaves out all "
@@ -196,8 +206,9 @@ class DetectorConfig(TrainingConfig):
             raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
         if self.missed_times < 1:
             raise ValueError(f"missed_times must be at least 1, got {self.missed_times}")
-        if not 0.0 <= self.plant <= 1.0:
-            raise ValueError(f"plant is a probability from 0 to 1, got {self.plant}")
+        for name in ("target_share", "plant"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a probability from 0 to 1, got {getattr(self, name)}")
         if not 0.0 < self.keep <= 1.0:
             raise ValueError(f"keep is a share above 0 and at most 1, got {self.keep}")
 

@@ -232,5 +232,10 @@ def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[s
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")
-    if (trained := numbers.get("facts", {})) != facts:
-        raise ValueError(f"the run was started with {trained}, now there is {facts}")
+    trained = numbers.get("facts", {})
+    for name in sorted(trained.keys() | facts.keys()):
+        if trained.get(name) != facts.get(name):
+            raise ValueError(
+                f"the run was started with {name} {trained.get(name)}, now there is {facts.get(name)}; put back what "
+                "there was, or start a new run (--init takes the weights)"
+            )

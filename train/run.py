@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from safetensors.torch import load, load_file, save
 from torch import nn
 
 from pitviper.core.atomic import write_whole
-from pitviper.core.datasets import Dataset, DatasetError, drawn_remark
+from pitviper.core.datasets import Dataset, DatasetError
 from pitviper.core.manifest import WEIGHTS, Package, file_record, read_package
 from pitviper.core.models import DetectorNetwork, create_model
 from pitviper.core.vfm import CachedVFM, FrozenVFM
@@ -23,7 +22,6 @@ from pitviper.core.weights import load_model
 from pitviper.train import loop
 from pitviper.train.config import DetectorConfig, FDEPConfig, SupervisedConfig, TrainingConfig, stored_config
 from pitviper.train.data.mining import mine_clutter, repeat_missed
-from pitviper.train.data.registration import mask_offsets, offset_remark
 from pitviper.train.data.splits import open_splits, require_known
 from pitviper.train.data.store import SYNTHETIC_SIDE, StoredFrame, load_frames, make_frame
 from pitviper.train.evolution.start import start_course
@@ -37,6 +35,7 @@ from pitviper.train.recipes.points import PointTask
 from pitviper.train.recipes.semantic_priors import SemanticPriorsTask
 from pitviper.train.recipes.sp_reference import SPReferenceTask
 from pitviper.train.recipes.supervised import SupervisedTask
+from pitviper.train.remarks import say, say_data, say_offsets
 from pitviper.train.state import load_module
 from pitviper.train.validate import Metrics, selection_score, validate
 
@@ -160,7 +159,14 @@ def _train(
     else:
         frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
     held_out = {d.name: load_frames([d]) for d in val_sets}
-    facts = dict(facts or {})
+    # Before any package is loaded, which draws random numbers too: the same seed begins with the same weights.
+    network = create_model(config.model)
+    network.to(memory_format=torch.channels_last)
+    facts = {
+        **(facts or {}),
+        "data": [describe_set(d) for d in train_sets],
+        "validation": [describe_set(d) for d in val_sets],
+    }
     if config.mine:
         packages = [read_package(path) for path in config.mine]
         frames = mine_clutter(
@@ -170,15 +176,15 @@ def _train(
             beside=bool(config.mine_beside),
         )
         facts["mine"] = _records(packages)
+        if fabric.is_global_zero and not any(len(frame.clutter) for frame in frames):
+            say("--mine found no clutter: no frame is without targets, or nothing in those is taken for one")
     if config.missed:
         packages = [read_package(path) for path in config.missed]
         known = len(frames)
         frames = repeat_missed(frames, [load_model(p) for p in packages], times=config.missed_times)
         facts["missed"] = _records(packages)
         if fabric.is_global_zero:
-            _say(f"{len(frames) - known} more frames an epoch, for missed targets")
-    network = create_model(config.model)
-    network.to(memory_format=torch.channels_last)
+            say(f"{len(frames) - known} more frames an epoch, for missed targets")
     if config.init:
         facts["init"] = start_from(Path(config.init), network)
     run = loop.start(
@@ -194,10 +200,10 @@ def _train(
     )
     observers: list[loop.Observer] = []
     if fabric.is_global_zero:
-        _say_data(frames, train_sets, held_out)
+        say_data(frames, train_sets, held_out)
         if course is None:
-            _say_offsets(frames, config.upright)
-        _say(f"run folder {folder}")
+            say_offsets(frames, config.upright)
+        say(f"run folder {folder}")
         observers = [
             ConsoleObserver(config.epochs),
             TensorBoardObserver(folder / "tensorboard", run, held_out),
@@ -220,8 +226,6 @@ def _train(
         summary = {
             "recipe": config.recipe,
             "config": config.to_dict(),
-            "data": [describe_set(d) for d in train_sets],
-            "validation": [describe_set(d) for d in val_sets],
             "history": run.history,
             **run.facts,
         }
@@ -363,37 +367,3 @@ def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
     foreign = [name for name in tensors if name.startswith(of_training)]
     assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
     write_whole(path, save(tensors, metadata=metadata))
-
-
-def _say_data(
-    frames: Sequence[StoredFrame],
-    train_sets: Sequence[Dataset],
-    held_out: Mapping[str, Sequence[StoredFrame]],
-) -> None:
-    """What is trained on, with what a newcomer may not expect of the own data."""
-    with_targets = sum(len(frame.targets) > 0 for frame in frames)
-    with_clutter = sum(len(frame.clutter) > 0 for frame in frames)
-    _say(
-        f"{len(frames)} training frames, {with_targets} with targets"
-        + (f", {with_clutter} with mined clutter" if with_clutter else "")
-        + "; validation: "
-        + (", ".join(f"{name} ({len(each)} frames)" for name, each in held_out.items()) or "none")
-    )
-    if not with_targets:
-        _say(
-            "no training mask holds a target, so all that can be learned is that there is none. A target is gray above "
-            "127: masks of 0 and 1 must become 0 and 255"
-        )
-    for dataset in {each.name: each for each in train_sets if each.drawn}.values():
-        _say(drawn_remark(dataset))
-
-
-def _say_offsets(frames: Sequence[StoredFrame], upright: Sequence[str]) -> None:
-    """Masks beside their targets, where crops would be turned."""
-    for dataset, offset in mask_offsets(frames).items():
-        if offset.notable and dataset not in upright:
-            _say(offset_remark(dataset, offset))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

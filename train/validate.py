@@ -61,5 +61,15 @@ def validate(network: DetectorNetwork, sets: Mapping[str, Sequence[StoredFrame]]
 
 
 def selection_score(metrics: Metrics) -> float:
-    """What the best epoch is chosen by: the mean over the validation sets of (IoU + Pd) / 2."""
-    return float(np.mean([(m["iou"] + m.get("pd", m["iou"])) / 2 for m in metrics.values()]))
+    """What the best epoch is chosen by, in [0, 1]: the mean over the validation sets.
+
+    A set counts with (IoU + Pd) / 2; one without targets, whose IoU is 1 or 0 for a single pixel, with
+    1 / (1 + false objects a frame).
+    """
+    return float(np.mean([_score(each) for each in metrics.values()]))
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    if "pd" in metrics:
+        return (metrics["iou"] + metrics["pd"]) / 2
+    return 1.0 / (1.0 + metrics["false_objects_per_frame"])

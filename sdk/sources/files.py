@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from PIL import Image
-
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 from pitviper.sdk.errors import SourceError
 from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
@@ -108,7 +106,6 @@ class ImageFiles(Source):
         gap: tuple[str, ...] = ()
         for index, path in enumerate(self.files):
             try:
-                _refuse_pages(path)
                 image = read_frame(path)
             except ImageError as error:
                 done = f"; {index - self.skipped} of {len(self.files)} files were read before it"
@@ -121,16 +118,3 @@ class ImageFiles(Source):
             lossy = ("lossy",) if path.suffix.lower() in _LOSSY else ()
             yield Frame(image, index, FrameTime.now(), path.name, lossy + gap)
             gap = ()
-
-
-def _refuse_pages(path: Path) -> None:
-    """A TIFF of several pages would lose all but the first."""
-    if path.suffix.lower() not in {".tif", ".tiff"}:
-        return
-    try:
-        with Image.open(path) as image:
-            pages = int(getattr(image, "n_frames", 1))
-    except (OSError, SyntaxError, ValueError):
-        return  # `read_frame` says what is wrong with it.
-    if pages > 1:
-        raise ImageError(f"{path}: a TIFF of {pages} pages; save one file a page, or pass an array [N, H, W]")

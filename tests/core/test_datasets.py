@@ -105,8 +105,33 @@ def test_plain_folders_leave_nothing_out_in_silence(tmp_path: Path) -> None:
 def test_plain_folder_of_one_frame_has_nothing_to_train_on(tmp_path: Path) -> None:
     write(tmp_path / "images", "a")
     write(tmp_path / "masks", "a")
-    with pytest.raises(DatasetError, match="split 'train' is empty"):
+    with pytest.raises(DatasetError, match=r"no frame is left to train with.*add frames"):
         open_dataset(tmp_path, "train")
+    assert names(tmp_path, "val") == ["a"]
+
+
+def test_images_in_subfolders_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        write(tmp_path / folder, "ab")
+    write(tmp_path / "images" / "second", "c")
+    with pytest.raises(DatasetError, match="images in second/, and subfolders are not searched"):
+        open_dataset(tmp_path, "train")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/train.txt").write_text("a")
+    (tmp_path / "splits/val.txt").write_text("b")
+    assert names(tmp_path, "train") == ["a"]
+
+
+def test_lists_as_other_tools_write_them(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        write(tmp_path / folder, "ab")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/train.txt").write_bytes(b"\xef\xbb\xbfa\r\n")
+    (tmp_path / "splits/val.txt").write_text("b.png\n")
+    assert (names(tmp_path, "train"), names(tmp_path, "val")) == (["a"], ["b"])
+    (tmp_path / "splits/val.txt").write_bytes("ä".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"val\.txt: not UTF-8"):
+        open_dataset(tmp_path, "val")
 
 
 def test_background_only(tmp_path: Path) -> None:
@@ -155,8 +180,10 @@ def test_missing_files_are_named(root: Path) -> None:
 
 
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no images/ folder"):
+    with pytest.raises(DatasetError, match="absent: no such folder"):
         open_dataset(tmp_path / "absent")
+    with pytest.raises(DatasetError, match="no images/ folder"):
+        open_dataset(tmp_path)
     (tmp_path / "images").mkdir()
     (tmp_path / "images/readme.md").write_text("no image")
     with pytest.raises(DatasetError, match="holds no image files"):

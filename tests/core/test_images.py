@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,48 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path, suffix: str) -> None:
     frame = read_frame(save(tmp_path / f"frame.{suffix}", COUNTS))
     assert frame.dtype == np.uint16
     assert np.array_equal(frame, COUNTS)
+
+
+@pytest.mark.parametrize("kind", [2, 4, 6], ids=["RGB", "gray+alpha", "RGBA"])
+def test_sixteen_bits_in_planes_are_refused_not_halved(tmp_path: Path, kind: int) -> None:
+    (tmp_path / "frame.png").write_bytes(sixteen_bit_png(kind))
+    with pytest.raises(ImageError, match=r"frame\.png: 16 bits in several planes, of which 8 would be kept"):
+        read_frame(tmp_path / "frame.png")
+
+
+def sixteen_bit_png(kind: int) -> bytes:
+    """2 x 2 pixels of 8000 in every plane; ``kind`` is the colour type of the format."""
+    planes = {2: 3, 4: 2, 6: 4}[kind]
+    rows = (b"\0" + np.full(2 * planes, 8000, ">u2").tobytes()) * 2
+    header = struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("largest", [1023, 16383, 65535])
+def test_counts_of_a_pgm_are_not_stretched(tmp_path: Path, largest: int) -> None:
+    counts = np.array([[0, 1, 2], [largest // 3, largest - 1, largest]], np.uint16)
+    path = tmp_path / "frame.pgm"
+    path.write_bytes(b"P5\n3 2\n%d\n" % largest + counts.astype(">u2").tobytes())
+    frame = read_frame(path)
+    assert frame.dtype == np.uint16
+    assert np.array_equal(frame, counts)
+
+
+def test_several_pages_are_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(COUNTS) for _ in range(3)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match=r"stack\.tif: 3 pages in one file; save one file a page"):
+        read_frame(tmp_path / "stack.tif")
+
+
+def test_transparency_is_refused_where_it_says_something(tmp_path: Path) -> None:
+    pixels = np.full((4, 4, 4), 255, np.uint8)
+    assert read_frame(save(tmp_path / "whole.png", pixels)).max() == 255
+    pixels[0, 0, 3] = 0
+    with pytest.raises(ImageError, match="transparent, which would be ignored"):
+        read_frame(save(tmp_path / "mask.png", pixels))
 
 
 def test_big_endian_tiff(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_network_that_the_runtime_cannot_read(monkeypatch: pytest.MonkeyPatch)
 
 
 @needs_torch
-@pytest.mark.parametrize("model", ["pit-n", "pit-s"])
+@pytest.mark.parametrize("model", ["pit-n", "pit-s", "pit-m"])
 def test_engines_agree(model: str) -> None:
     with sdk.Detector(model, engine="onnxruntime") as first, sdk.Detector(model, engine="torch") as second:
         for seed, shape in enumerate([(64, 64), (97, 130)]):

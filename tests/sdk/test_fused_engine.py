@@ -25,7 +25,7 @@ HALF = 0.02
 these scenes; where logits of tens cancel, as at some edges of real targets, a pixel may move by ten times that."""
 
 
-@pytest.mark.parametrize("model", ["pit-n", "pit-s"])
+@pytest.mark.parametrize("model", ["pit-n", "pit-s", "pit-m"])
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", ROUNDING), ("fp16", HALF), ("bf16", 8 * HALF)])
 def test_the_engine_finds_what_onnxruntime_finds(model: str, precision: str, bound: float) -> None:
     scenes = [random_scene_frame(seed=seed, size=128)[0] for seed in (1, 2, 3, 5, 7, 9, 11)]

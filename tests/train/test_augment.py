@@ -193,3 +193,17 @@ def test_upright_warps_do_not_turn() -> None:
         height, width = np.ptp(np.argwhere(label), axis=0) + 1
         assert min(height, width) <= 4
         assert max(height, width) > 14
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"photometric": 5.0}, "augmentation.photometric must be at least 0 and at most 1, got 5"),
+        ({"gain": 3.0}, "augmentation.gain must be at least 0 and at most 1"),
+        ({"noise": -0.1}, "augmentation.noise must be at least 0, got -0.1"),
+        ({"scale": 1.0}, "augmentation.scale must be below 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AugmentConfig(**settings)

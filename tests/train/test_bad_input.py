@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,42 @@ def test_no_targets_at_all(own: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "masks of 0 and 1 must become 0 and 255" in printed
     assert "own has no list of val frames: 1 of 6 train frames was drawn" in printed
     assert (tmp_path / "run/best.safetensors").exists()
+
+
+def test_one_set_of_two_without_usable_masks_is_named(
+    own: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (own / "masks").iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) > 127).astype(np.uint8)).save(path)
+    inverted = Path(shutil.copytree(tiny, tmp_path / "inverted"))
+    for path in (inverted / "masks").iterdir():
+        Image.fromarray(~np.asarray(Image.open(path))).save(path)
+    settings = tmp_path / "train.json"
+    settings.write_text('{"crops": [[1.0, 64]]}')
+    words = [word for root in (tiny, own, inverted) for word in ("--data", str(root))]
+    words += ["--out", str(tmp_path / "run"), "--config", str(settings), *SMALL, *CPU]
+    assert cli.main(["supervised", *words]) == 0
+    printed = capsys.readouterr().err
+    assert "own: none of its masks holds a target" in printed
+    assert re.search(r"inverted: its masks call \d\d+% of a frame target", printed)
+    assert printed.count("of its masks") == 1
+
+
+def test_a_run_does_not_go_on_with_other_frames(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frame that was trained with would judge, or one that judged be trained with."""
+    settings = tmp_path / "train.json"
+    settings.write_text('{"crops": [[1.0, 64]]}')
+    words = ["supervised", "--data", str(own), "--out", str(tmp_path / "run"), "--config", str(settings)]
+    assert cli.main([*words, *SMALL, *CPU]) == 0
+    (tmp_path / "run/run.json").unlink()
+    lists = own / "splits"
+    frames = (lists / "train.txt").read_text().split()
+    (lists / "train.txt").write_text("\n".join(frames[1:]))
+    capsys.readouterr()
+    assert cli.main([*words, *SMALL, *CPU, "--resume"]) == 1
+    assert "the run was started with data" in capsys.readouterr().err
 
 
 def test_a_bottleneck_with_an_odd_number_of_channels(

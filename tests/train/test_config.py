@@ -120,6 +120,11 @@ def test_each_recipe_reads_its_own_settings() -> None:
         ({"light_weight": 0.0}, "light_weight must be above 0"),
         ({"distillation": -1.0}, "distillation at least 0"),
         ({"epochs": 0}, "at least 1"),
+        ({"clip": 0.0}, r"clip \(the largest gradient norm\) must be above 0"),
+        ({"synthetic": -5}, "synthetic at least 0"),
+        ({"ema": 5.0}, "ema and warmup are at least 0 and below 1"),
+        ({"plain_share": 7.0}, "plain_share a share of the run"),
+        ({"target_share": 7.0}, "target_share is a probability from 0 to 1"),
     ],
 )
 def test_fdep_settings_are_checked(change: dict[str, object], message: str) -> None:

@@ -26,6 +26,20 @@ def val_alone(tiny: Path, root: Path) -> Path:
     return root
 
 
+def test_a_frame_is_not_trained_with_and_judged_on(tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "both"
+    shutil.copytree(tiny, root)
+    train, val = (sample.name for sample in (open_splits([str(tiny)])[i][0].samples[0] for i in (0, 1)))
+    shutil.rmtree(root / "splits", ignore_errors=True)
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text(f"{train}\n{val}\n")
+    (root / "splits" / "val.txt").write_text(f"{val}\n")
+    with pytest.raises(
+        DatasetError, match=rf"both: 1 of the frames to train with are to judge too \({val}\)"
+    ):
+        open_splits([str(root)])
+
+
 def test_a_folder_of_val_frames_judges_and_is_not_trained_with(tiny: Path, tmp_path: Path) -> None:
     judge = val_alone(tiny, tmp_path / "judge")
     train, val = open_splits([str(tiny), str(judge)])

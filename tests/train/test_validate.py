@@ -46,5 +46,16 @@ def test_validate_leaves_the_mode_of_the_network() -> None:
 
 
 def test_selection_score() -> None:
-    metrics = {"a": {"iou": 0.6, "pd": 0.8}, "b": {"iou": 0.4, "pd": 1.0}, "sky": {"iou": 1.0}}
+    metrics = {"a": {"iou": 0.6, "pd": 0.8}, "b": {"iou": 0.4, "pd": 1.0}}
+    assert selection_score(metrics) == pytest.approx(0.7)
+    metrics["sky"] = {"iou": 1.0, "false_objects_per_frame": 0.0}
     assert selection_score(metrics) == pytest.approx((0.7 + 0.7 + 1.0) / 3)
+
+
+def test_one_false_object_in_a_set_without_targets_does_not_outweigh_what_is_found() -> None:
+    """Such a set has an IoU of 1 or 0, and a network that sees nothing keeps the 1."""
+    blind = {"own": {"iou": 0.12, "pd": 0.67}, "sky": {"iou": 1.0, "false_objects_per_frame": 0.0}}
+    seeing = {"own": {"iou": 0.97, "pd": 1.0}, "sky": {"iou": 0.0, "false_objects_per_frame": 0.2}}
+    assert selection_score(seeing) > selection_score(blind)
+    quieter = {**seeing, "sky": {"iou": 0.0, "false_objects_per_frame": 0.1}}
+    assert selection_score(quieter) > selection_score(seeing)

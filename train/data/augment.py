@@ -7,7 +7,7 @@ high-pass residual. Geometry follows the list of Yu et al., "PAL" (ICCV 2025), w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,16 @@ class AugmentConfig:
     noise: float = 0.3
     pattern: float = 0.15
     shading: float = 0.5
+
+    def __post_init__(self) -> None:
+        limits = {"warp": 1.0, "photometric": 1.0, "rotate_deg": 180.0, "shift": 1.0, "gain": 1.0}
+        for each in fields(self):
+            value, limit = getattr(self, each.name), limits.get(each.name, np.inf)
+            if not 0.0 <= value <= limit:
+                upper = f" and at most {limit:g}" if limit < np.inf else ""
+                raise ValueError(f"augmentation.{each.name} must be at least 0{upper}, got {value}")
+        if self.scale >= 1.0:
+            raise ValueError(f"augmentation.scale must be below 1, got {self.scale}")
 
 
 def augment(

@@ -16,6 +16,7 @@ from pitviper.train.data.store import StoredFrame
 from pitviper.train.validate import predict_standardised
 
 _AWAY_PX = 5.0
+_NOWHERE = np.empty((0, 2), np.int32)
 
 
 def mine_clutter(
@@ -58,7 +59,7 @@ def _with_clutter(frame: StoredFrame, networks: Sequence[DetectorNetwork], thres
 def repeat_missed(
     frames: Sequence[StoredFrame], networks: Sequence[DetectorNetwork], *, times: int
 ) -> list[StoredFrame]:
-    """The frames, and ``times`` more of each that holds missed targets, with those alone as ``targets``.
+    """The frames, and ``times`` more of each that holds missed targets, with those alone to place crops over.
 
     A target is missed by a network that gives none of its pixels more than 0.5. A frame that comes several times is
     looked at once. Masks stay whole: only the places of crops change.
@@ -70,7 +71,7 @@ def repeat_missed(
     """
     looked_at = {id(frame): frame for frame in frames if len(frame.targets)}
     missed = [(frame, _missed(frame, networks)) for frame in looked_at.values()]
-    again = [replace(frame, targets=pixels) for frame, pixels in missed if len(pixels)]
+    again = [replace(frame, targets=pixels, clutter=_NOWHERE) for frame, pixels in missed if len(pixels)]
     return [*frames, *again * times]
 
 

@@ -11,9 +11,22 @@ from pitviper.core.datasets import Dataset, DatasetError, open_dataset, require_
 
 
 def open_splits(data: Iterable[str], *, unmasked: bool = False) -> tuple[list[Dataset], list[Dataset]]:
-    """`train_splits` and `val_splits` of the same folders."""
+    """`train_splits` and `val_splits` of the same folders.
+
+    Raises:
+        DatasetError: As those do, or a frame is in both.
+    """
     data = tuple(data)
-    return train_splits(data, unmasked=unmasked), val_splits(data)
+    train, val = train_splits(data, unmasked=unmasked), val_splits(data)
+    for held_out in val:
+        trained = {sample.name for each in train if each.name == held_out.name for sample in each.samples}
+        shared = [sample.name for sample in held_out.samples if sample.name in trained]
+        if shared:
+            raise DatasetError(
+                f"{held_out.root}: {len(shared)} of the frames to train with are to judge too ({', '.join(shared[:3])}"
+                f"{', ...' if len(shared) > 3 else ''}); take them out of one of the two lists"
+            )
+    return train, val
 
 
 def train_splits(data: Iterable[str], *, unmasked: bool = False) -> list[Dataset]:
