@@ -122,7 +122,7 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
 def drawn_remark(dataset: Dataset) -> str:
     """What to say of a split that no list parted from the rest."""
     return (
-        f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones every time. "
+        f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones while none is added. "
         "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
     )
 

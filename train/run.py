@@ -259,7 +259,11 @@ def start_from(path: Path, network: DetectorNetwork) -> dict[str, Any]:
     except SafetensorError as error:
         raise ValueError(f"--init {path} is damaged or no safetensors file: {error}") from error
     except RuntimeError as error:
-        raise ValueError(f"--init {path} holds the weights of another network: {error}") from error
+        # Torch names every tensor, a line each; the first that differs is enough to know the network by.
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(
+            f"--init {path} holds the weights of another network than --model trains: {first[:200]}"
+        ) from error
     return {"weights": path.name, **file_record(content)}
 
 
