@@ -122,6 +122,8 @@ def _xywh(target: Target) -> list[float]:
 def to_supervision(detections: Detections) -> Any:
     """A ``supervision.Detections`` with centroid, area, SNR and index in its ``data``.
 
+    Where a tracker ran, ``tracker_id`` has the id of each target, and -1 for one that belongs to no track.
+
     Raises:
         MissingExtra: The package supervision is not installed.
     """
@@ -131,7 +133,7 @@ def to_supervision(detections: Detections) -> Any:
         raise MissingExtra(
             f"to_supervision() needs the package supervision ({error}); pip install 'pitviper[viz]'"
         ) from error
-    tracked = len(detections) > 0 and bool((detections.track_id >= 0).all())
+    tracked = detections.tracks is not None or bool((detections.track_id >= 0).any())
     return supervision.Detections(
         xyxy=np.array(detections.xyxy),
         confidence=np.array(detections.score),

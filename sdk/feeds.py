@@ -70,6 +70,7 @@ class Feed:
         self._seen = 0
         self._lost = 0
         self._reading_since: float | None = time.monotonic()
+        self._unanswered_since: float | None = None
         self._thread = threading.Thread(target=self._capture, name="pitviper-capture", daemon=True)
         self._thread.start()
 
@@ -157,11 +158,14 @@ class Feed:
             Exception: What the source raised, after the frames before it.
         """
         asked = time.monotonic()
+        if self._unanswered_since is None:
+            self._unanswered_since = asked
         while True:
             # Read before the buffer: a frame that is stored after this look is seen at the next one.
             ended = self._ended
             taken = self._pop()
             if taken is not None:
+                self._unanswered_since = None
                 self._room.set()
                 return taken
             if ended or self._stopping:
@@ -170,10 +174,11 @@ class Feed:
                     raise error
                 raise StopIteration
             now = time.monotonic()
-            if wait_s is not None and now - asked >= wait_s:
+            patience = self._patience(now, self._unanswered_since)
+            if wait_s is not None and now - asked >= wait_s and patience > 0:
                 return None
-            patience = self._patience(now, asked)
             if patience <= 0:
+                self._unanswered_since = None
                 raise SourceTimeout(
                     f"no frame for {self._plan.timeout_s:g} s; is the camera running? "
                     "Raise timeout_s for a slower source"

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +26,8 @@ __all__ = ["Pipeline"]
 
 _LOG = logging.getLogger("pitviper.stream")
 _SLICE_S: Final = 0.2
+_AT_EXIT_S: Final = 5.0
+_running: weakref.WeakSet[Pipeline] = weakref.WeakSet()
 
 
 class Pipeline:
@@ -93,7 +97,7 @@ class Pipeline:
         self._stream.threshold = value
 
     def start(self) -> Pipeline:
-        """Begin; returns at once.
+        """Begin; returns at once. A pipeline that still runs when the program ends is stopped then.
 
         Raises:
             SdkError: It was started before: a stream runs once.
@@ -102,6 +106,7 @@ class Pipeline:
             self._thread.start()
         except RuntimeError as error:
             raise SdkError(f"this pipeline was started before ({error}); make a new one") from error
+        _running.add(self)
         return self
 
     def run(self) -> StreamStats:
@@ -188,3 +193,15 @@ class Pipeline:
             # Another error is on its way, and this one was logged.
             if error is None:
                 raise
+
+
+@atexit.register
+def _stop_those_that_run() -> None:
+    """Threads that still compute while the interpreter goes down abort it, and their outputs stay unfinished."""
+    for pipeline in list(_running):
+        if not pipeline._ended:
+            _LOG.warning("a pipeline still ran when the program ended; stop() it, or use it in a with block")
+            try:
+                pipeline.stop(drain=False, timeout_s=_AT_EXIT_S)
+            except Exception as error:
+                _LOG.error("the pipeline ended: %s: %s", type(error).__name__, error)

@@ -19,6 +19,7 @@ from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SdkError
 from pitviper.sdk.feeds import Feed, FeedState
 from pitviper.sdk.ledger import Ledger
+from pitviper.sdk.reconnect import Reconnect
 from pitviper.sdk.stream_settings import StreamSettings
 from pitviper.sdk.stream_stats import StageWindow, StreamStats
 
@@ -74,7 +75,9 @@ class Stream:
         self.tracker = tracker
         self._monitor = monitor
         self._detector = detector
-        self._sinks = tuple(sinks)
+        self._sinks = _checked_sinks(sinks)
+        _require_method(tracker, "update", "tracker", "sdk.Tracker()")
+        _require_method(monitor, "observe", "monitor", "sdk.ThermalMonitor()")
         self._settings = settings
         self._threshold = settings.threshold
         self._ledger = Ledger()
@@ -332,6 +335,25 @@ def close_all(sinks: Sequence[Any], *, quietly: bool) -> None:
         raise first
 
 
+def _checked_sinks(sinks: Any) -> tuple[Any, ...]:
+    if not isinstance(sinks, Sequence) or isinstance(sinks, str):
+        raise InputError(f"sinks is a sequence of sinks, got {sinks!r}; put one into a list")
+    for sink in sinks:
+        if isinstance(sink, type) or not all(
+            callable(getattr(sink, name, None)) for name in ("write", "close")
+        ):
+            raise InputError(
+                f"{sink!r} is no sink, which has write and close; wrap a function in sdk.Callback, and open paths "
+                "with sdk.open_sinks"
+            )
+    return tuple(sinks)
+
+
+def _require_method(given: Any, method: str, name: str, example: str) -> None:
+    if given is not None and (isinstance(given, type) or not callable(getattr(given, method, None))):
+        raise InputError(f"{name} has no {method}: got {given!r}; pass an object such as {example}")
+
+
 def _arranged(sinks: tuple[Any, ...], mode: str) -> tuple[Any, ...]:
     """The sinks as `in_background` arranges them; imported here, because a program without outputs needs none of it."""
     if not sinks:
@@ -351,6 +373,10 @@ def _output_stats(sinks: tuple[Any, ...]) -> dict[str, OutputStats]:
 
 def _opened(source: Any, settings: StreamSettings) -> Source:
     if hasattr(source, "info") and hasattr(source, "close") and hasattr(source, "__iter__"):
+        if isinstance(settings.reconnect, Reconnect):
+            raise InputError(
+                "an opened source cannot be opened again, so reconnect= has no use for it; pass its address or function"
+            )
         opened: Source = source
         return opened
     from pitviper.sdk.reconnect import open_reconnecting

@@ -53,14 +53,15 @@ def stream_info(container: InputContainer, *, kind: str, name: str, live: bool) 
 def _frame_count(container: InputContainer, stream: VideoStream) -> int | None:
     if stream.frames:
         return int(stream.frames)
-    rate = stream.average_rate
-    if stream.duration and stream.time_base and rate:
-        seconds: Fraction = stream.duration * stream.time_base
-    elif container.duration and rate:
-        seconds = Fraction(container.duration, 1_000_000)
-    else:
-        return None
-    return round(seconds * rate)
+    rate, seconds = stream.average_rate, _seconds(container, stream)
+    return round(seconds * rate) if rate and seconds is not None else None
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Length as the file states it."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration, 1_000_000) if container.duration else None
 
 
 def picture_time_ns(picture: av.VideoFrame) -> int | None:
@@ -98,6 +99,7 @@ class VideoFile(Source):
 
     def _read(self) -> Iterator[Frame]:
         index, problem = 0, ""
+        last: Any = None
         gap: tuple[str, ...] = ()
         base = ("lossy",) if self.info.lossy else ()
         for picture in self._pictures():
@@ -111,14 +113,35 @@ class VideoFile(Source):
                 base = (*base, "colour_ignored")
             damaged = ("corrupt",) if picture.is_corrupt else ()
             image = to_plane(picture, str(self._path))
+            last = picture
             yield Frame(image, index, FrameTime.now(picture_time_ns(picture)), None, base + damaged + gap)
             index, gap = index + 1, ()
         if index == 0 and not problem:
             raise SourceError(f"{self._path}: the video holds no frame; record or copy it again")
         # The count of some containers is an estimate from the duration, hence the small allowance.
         expected = self.info.count or 0
-        if not problem and expected - index > max(1, expected // 50):
+        if problem or expected - index <= max(1, expected // 50):
+            return
+        if self._reached_end(last):
+            # A camera that paused leaves the same traces as damage that a demuxer leaps over.
+            _LOG.warning(
+                "%s: %d frames, where its rate and length would have %d: there are pauses in it, or damage in its "
+                "middle; the first frame after each is flagged time_gap",
+                self._path,
+                index,
+                expected,
+            )
+        else:
             self._skip(f"the end of {self._path}", self._lost(index, "the file ends early"))
+
+    def _reached_end(self, last: Any) -> bool:
+        """Whether the last picture lies where the file ends, up to 2 % of its length and three frames."""
+        seconds, rate = _seconds(self._container, self._stream), self._stream.average_rate
+        if seconds is None or last.pts is None or last.time_base is None:
+            return False
+        begin = (self._stream.start_time or 0) * last.time_base
+        missing = seconds - (last.pts * last.time_base - begin)
+        return bool(missing <= max(seconds / 50, 3 / rate if rate else 0))
 
     def _pictures(self) -> Iterator[Any]:
         """Decoded pictures, and a sentence for each packet that could not be read."""

@@ -219,6 +219,13 @@ def test_supervision_is_converted_or_named() -> None:
     np.testing.assert_array_equal(converted.xyxy, make().xyxy)
 
 
+def test_supervision_keeps_the_tracks_beside_a_target_without_one() -> None:
+    pytest.importorskip("supervision", reason="the extra viz is not installed")
+    assert make(track_id=np.array([4, -1, 7])).to_supervision().tracker_id.tolist() == [4, -1, 7]
+    assert make(track_id=np.array([-1, -1, -1]), tracks=()).to_supervision().tracker_id.tolist() == [-1] * 3
+    assert make().to_supervision().tracker_id is None, "no tracker ran"
+
+
 def test_detections_travel_between_processes() -> None:
     found = pickle.loads(pickle.dumps(from_map(np.eye(40))))
     assert len(found) == 1

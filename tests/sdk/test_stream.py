@@ -144,6 +144,48 @@ def test_a_silent_camera_times_out(detector: sdk.Detector, frames: list[Any]) ->
     assert (stream.state, sink.closed) == ("failed", 1)
 
 
+def test_a_silent_camera_times_out_for_a_program_that_polls(
+    detector: sdk.Detector, frames: list[Any]
+) -> None:
+    """Each call asks anew, and none of them waits as long as the limit."""
+    release = threading.Event()
+
+    def camera() -> Iterator[Any]:
+        yield frames[0]
+        release.wait(120)
+
+    stream = detector.stream(ListSource(camera(), live=True), timeout_s=0.2)
+    assert stream.read(60) is not None
+    with pytest.raises(sdk.SourceTimeout, match=r"0\.2 s"):
+        polled(stream)
+    release.set()
+    stream.close()
+
+
+def polled(stream: sdk.Stream) -> None:
+    for _ in range(10_000):
+        assert stream.read(0.01) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sinks": [print]}, "is no sink, which has write and close; wrap a function in sdk.Callback"),
+        ({"sinks": ["out.jsonl"]}, "'out.jsonl' is no sink"),
+        ({"sinks": "out.jsonl"}, "sinks is a sequence of sinks"),
+        ({"tracker": sdk.Tracker}, "tracker has no update: got .*Tracker.*sdk"),
+        ({"tracker": "bytetrack"}, "tracker has no update: got 'bytetrack'"),
+        ({"monitor": True}, "monitor has no observe: got True"),
+    ],
+)
+def test_what_is_no_sink_and_no_tracker_is_refused_at_once(
+    detector: sdk.Detector, frames: list[Any], options: dict[str, Any], message: str
+) -> None:
+    source = ListSource(frames, live=True)
+    with pytest.raises(sdk.InputError, match=message):
+        detector.stream(source, **options)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_what_the_source_raises_arrives_after_the_frames_before_it(
     detector: sdk.Detector, frames: list[Any], live: bool

@@ -91,6 +91,28 @@ def test_rgb_video_of_equal_planes_is_gray_and_of_others_refused(tmp_path: Path)
         next(open_source(unequal))
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "nut", "avi", "mp4"])
+def test_a_pause_in_a_recording_is_no_damage(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A camera that gave nothing for a second leaves fewer frames than its rate and length foretell."""
+    path = tmp_path / f"pause.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4" if suffix in {"avi", "mp4"} else "ffv1", rate=25)
+        stream.height, stream.width = 48, 64
+        stream.pix_fmt = "yuv420p" if suffix in {"avi", "mp4"} else "gray"
+        for index in (*range(25), *range(50, 75)):
+            picture = av.VideoFrame.from_ndarray(movie(8, 1)[0][:, :64], format="gray").reformat(
+                format=stream.pix_fmt
+            )
+            picture.pts = index
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with open_source(path) as source:
+        assert len([*source]) == 50
+    assert ("there are pauses in it" in caplog.text) == (suffix != "mp4"), "MP4 counts its frames"
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pixels"),
     [("a.mkv", "ffv1", "gray"), ("a.avi", "ffv1", "gray"), ("a.mp4", "libx264", "yuv420p")],

@@ -14,7 +14,7 @@ import pytest
 
 from pitviper import sdk
 from pitviper.sdk.reconnect import ReconnectingSource, open_reconnecting
-from pitviper.sdk.sources import Frame, FrameTime
+from pitviper.sdk.sources import Frame, FrameTime, open_source
 
 from .conftest import Script, adds_up, picture, wait_until
 
@@ -115,6 +115,8 @@ def test_only_what_can_be_opened_again_is(detector: sdk.Detector) -> None:
     for spec in (iter([picture(0)]), [picture(0)]):
         with pytest.raises(sdk.InputError, match="cannot be opened again"):
             detector.stream(spec, reconnect=AT_ONCE)
+    with open_source([picture(0)]) as opened, pytest.raises(sdk.InputError, match="pass its address"):
+        detector.stream(opened, reconnect=AT_ONCE)
     assert not isinstance(open_reconnecting([picture(0)]), ReconnectingSource)
 
 

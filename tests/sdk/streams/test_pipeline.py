@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,22 @@ def test_everything_in_one_object(detector: sdk.Detector, tmp_path: Path) -> Non
     assert adds_up(stats, source.given)
     with pytest.raises(sdk.SdkError, match="make a new one"):
         pipeline.start()
+
+
+def test_a_pipeline_that_runs_at_the_end_of_the_program_is_stopped(tmp_path: Path) -> None:
+    """Its thread would abort the interpreter, and its outputs would stay without their end."""
+    out = tmp_path / "out.jsonl"
+    program = (
+        "import time; from pitviper import sdk; from pitviper.sdk.sinks import JsonLines\n"
+        f"sinks = [JsonLines({str(out)!r})]\n"
+        "source = 'synthetic://?frames=none&width=64&height=64'\n"
+        "running = sdk.Pipeline(source, sdk.Detector('pit-n', threads=1), sinks=sinks).start()\n"
+        "while running.stats.processed < 5: time.sleep(0.01)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, "still ran when the program ended" in done.stderr) == (0, True), done.stderr
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["frame_id"] for row in rows][:5] == [*range(5)]
 
 
 def test_stopping_drains_and_closes(detector: sdk.Detector) -> None:
