@@ -121,6 +121,12 @@ def _run(args: argparse.Namespace) -> int:
                 print(f"pitviper: stdout cannot be written: {error}; free some space", file=sys.stderr)
             return exits.FAILURE
         found = exits.exit_code(error)
+        if found is None and isinstance(error, OSError) and error.filename is not None and not args.debug:
+            print(
+                f"pitviper: {error.filename}: {error.strerror}; check the path and its rights",
+                file=sys.stderr,
+            )
+            return exits.FAILURE
         if found is None or args.debug:
             raise
         print(f"pitviper: {error}", file=sys.stderr)

@@ -31,6 +31,15 @@ def open_path(text: str, how: OpenOptions) -> Source:
     if text.lower().startswith("file://"):
         text = "/" + unquote(text[7:].partition("/")[2])
     path = Path(text)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SourceError(
+            f"{text}: cannot be looked at ({why}); check the path and who may read it"
+        ) from error
     if path.is_dir() or (not path.exists() and any(sign in text for sign in "*?[")):
         return ImageFiles(find_images(text), name=text, on_error=how.on_error)
     if not path.exists():

@@ -110,7 +110,7 @@ class Clock:
 
     def _no_time(self) -> str:
         return (
-            f"the frames carry no {self._source} time, so no speed can be computed; give Tracker(clock=25.0), or "
-            "--fps 25, the frames per second of the recording, Tracker(clock='host') for a live camera, or "
-            "update(..., time_s=...)"
+            f"the frames carry no {self._source} time, so no speed can be computed. Results of detect(): "
+            "update(..., time_s=...). A stream: Tracker(clock=25.0), or --fps 25, the frames per second of the "
+            "recording, or Tracker(clock='host') for a live camera"
         )

@@ -115,7 +115,7 @@ def test_an_interrupt_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["models"]) == 0
     text = capsys.readouterr().out
-    for word in ("pit-n", "pit-s", "GMAC at 256x256", "Fa px/Mpx", "licence"):
+    for word in ("pit-m", "pit-n", "pit-s", "GMAC at 256x256", "Fa px/Mpx", "licence"):
         assert word in text
     assert main(["models", "pit-s"]) == 0
     assert "provenance" in capsys.readouterr().out
@@ -124,6 +124,7 @@ def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp
     assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
     assert capsys.readouterr().out == ""
     assert [entry["name"] for entry in json.loads((tmp_path / "models.json").read_text())] == [
+        "pit-m",
         "pit-n",
         "pit-s",
     ]
@@ -274,3 +275,22 @@ def test_every_command_has_the_logging_options() -> None:
     assert {"predict", "val"} < set(commands)
     for parser in commands.values():
         assert "--log-level" in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["detect", "{long}"], 3),
+        (["detect", "{source}", "--json", "{long}"], 1),
+        (["detect", "{source}", "--model", "{long}"], 1),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_a_sentence(
+    words: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name too long stands for all that cannot even be looked at, such as a file in a locked folder."""
+    names = {"long": "x" * 300, "source": "synthetic://?frames=1&width=64&height=64"}
+    assert main([word.format(**names) for word in words]) == code
+    printed = capsys.readouterr()
+    assert "too long" in printed.err
+    assert "Traceback" not in printed.err
