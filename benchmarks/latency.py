@@ -24,6 +24,7 @@ from pitviper.sdk.cli import main as pitviper
 
 SURROUNDINGS_LIMIT = 0.15
 RATIO_LIMITS = {"pit-n": 1.0, "pit-s": 3.0}
+"""pit-m, for whom accuracy counts most, has none."""
 
 
 def main() -> int:
@@ -48,10 +49,9 @@ def limits_broken(run: dict[str, Any]) -> list[str]:
         name, total = profile["model"], profile["stages"]["total_ms"]["median"]
         if profile["surroundings"] > SURROUNDINGS_LIMIT:
             broken.append(f"{name} spends {profile['surroundings']:.1%} around its network")
-        if total > RATIO_LIMITS[name] * reference:
-            broken.append(
-                f"{name} takes {total / reference:.2f} times ACM's network, {RATIO_LIMITS[name]} allowed"
-            )
+        limit = RATIO_LIMITS.get(name)
+        if limit is not None and total > limit * reference:
+            broken.append(f"{name} takes {total / reference:.2f} times ACM's network, {limit} allowed")
     return broken
 
 

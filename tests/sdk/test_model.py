@@ -21,7 +21,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_the_shipped_models_are_whole() -> None:
-    assert sdk.list_models() == ["pit-n", "pit-s"]
+    assert sdk.list_models() == ["pit-m", "pit-n", "pit-s"]
     for name in sdk.list_models():
         package = sdk.open_model(name)
         assert package.manifest.name == name
@@ -35,7 +35,7 @@ def test_a_package_is_found_by_its_path(package: Path) -> None:
 
 
 def test_an_unknown_name_lists_what_exists() -> None:
-    with pytest.raises(sdk.ModelError, match=r"'yolo'.*pit-n, pit-s"):
+    with pytest.raises(sdk.ModelError, match=r"'yolo'.*pit-m, pit-n, pit-s"):
         sdk.open_model("yolo")
     for model in (5, None, ""):
         with pytest.raises(sdk.ModelError, match="name or a path"):
