@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from pitviper.sdk.calibration import LOG_ODDS, PROBABILITY, Calibration, model_identity
-from pitviper.sdk.errors import InputError
+from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.log_odds import LogOdds
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def calibrate(
     confidence: float = 0.95,
     timeout_s: float = 5.0,
     progress: Callable[[float], object] | None = None,
+    kept: Callable[[Calibration], object] | None = None,
 ) -> Calibration:
     """Measure how high a detector scores on scenes that hold no target: in log-odds where its engine gives them.
 
@@ -48,7 +49,9 @@ def calibrate(
         frames: Stop after so many.
         confidence: Of the bounds, in (0, 1).
         timeout_s: Longest wait for a frame, as of `Detector.stream`.
-        progress: Called with the highest score of each frame, by the scale of the calibration.
+        progress: Called with the highest score of each frame, by the scale of the calibration. Where it returns False
+            the measurement ends with that frame.
+        kept: Called with what was measured until then, at least one block, when the source fails.
 
     Raises:
         InputError: An argument out of range, or fewer frames than one block.
@@ -67,31 +70,38 @@ def calibrate(
             detector.engine_info.name,
         )
     # The map alone is needed, so the targets are looked for at a threshold that hardly any pixel reaches.
-    with detector.stream(source, mode="all", threshold=_HIGH[scale], timeout_s=timeout_s) as stream:
-        for found in stream:
-            scores.append(highest_score(found, scale))
-            shapes.add(found.shape)
-            if progress is not None:
-                progress(scores[-1])
-            if len(scores) == frames:
-                break
     name, sha256 = model_identity(detector.package)
     camera: Any = getattr(source, "camera", None)
-    made = Calibration.of(
-        scores,
-        block=size,
-        model=name,
-        model_sha256=sha256,
-        source=source.info.name,
-        confidence=confidence,
-        scale=scale,
-        fps=fps,
-        shape=shapes.pop() if len(shapes) == 1 else None,
-        camera=None if camera is None else camera.name,
-        per_frame=None if budget is None else budget.per_frame,
-        per_hour=None if budget is None else budget.per_hour,
-        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )
+
+    def measured() -> Calibration:
+        return Calibration.of(
+            scores,
+            block=size,
+            model=name,
+            model_sha256=sha256,
+            source=source.info.name,
+            confidence=confidence,
+            scale=scale,
+            fps=fps,
+            shape=next(iter(shapes)) if len(shapes) == 1 else None,
+            camera=None if camera is None else camera.name,
+            per_frame=None if budget is None else budget.per_frame,
+            per_hour=None if budget is None else budget.per_hour,
+            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+    try:
+        with detector.stream(source, mode="all", threshold=_HIGH[scale], timeout_s=timeout_s) as stream:
+            for found in stream:
+                scores.append(highest_score(found, scale))
+                shapes.add(found.shape)
+                if (progress is not None and progress(scores[-1]) is False) or len(scores) == frames:
+                    break
+    except SourceError:
+        if kept is not None and len(scores) >= size:
+            kept(measured())
+        raise
+    made = measured()
     if made.resemblance is not None and made.resemblance > RESEMBLES:
         _LOG.warning(
             "neighbouring blocks resemble each other (rank correlation %.2f), so the bound is too good; "

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pitviper.sdk.cli import budget, camera, exits, options
+from pitviper.sdk.cli import budget, camera, exits, options, signals
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.errors import InputError, SinkError, SourceError
 
@@ -70,7 +71,14 @@ def run(args: argparse.Namespace) -> int:
             args.input, timeout_s=args.timeout, options=dict(args.source_option), camera=args.camera
         )
         total = min(filter(None, (source.info.count, args.frames)), default=None)
-        with ProgressLine(total) as progress:
+        stopping = threading.Event()
+
+        def step(score: float) -> bool:
+            progress.step(f"score {score:.3f}")
+            return not stopping.is_set()
+
+        # Ctrl-C ends an hour in front of a camera with what was measured in it, and so does a camera that fails.
+        with ProgressLine(total) as progress, signals.draining(stopping.set):
             try:
                 made = calibrate(
                     detector,
@@ -80,17 +88,23 @@ def run(args: argparse.Namespace) -> int:
                     frames=args.frames,
                     confidence=args.confidence,
                     timeout_s=args.timeout,
-                    progress=lambda score: progress.step(f"score {score:.3f}"),
+                    progress=step,
+                    kept=lambda made: _keep(args.out, made),
                 )
             except InputError as error:
                 # The arguments were fine: the source has unusable frames, or too few.
                 raise SourceError(str(error)) from error
-    _write(args.out, made)
-    _print(made)
+            _write(args.out, made)
+            _print(made)
     if wanted is not None:
         # Last, so that the measurement is on disk although it cannot vouch for the budget.
         print(f"threshold for the budget: {_named(made.chosen_threshold())}", file=sys.stderr)
     return exits.OK
+
+
+def _keep(target: str, made: Calibration) -> None:
+    _write(target, made)
+    print(f"the source failed; the {made.frames} frames before that are in {target}", file=sys.stderr)
 
 
 def _write(target: str, made: Calibration) -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from pitviper import sdk
 from pitviper.sdk.cli import exits, main
+from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.fa_budget import resolve_budget
 
 FAST = ["--threads", "1", "--model", "pit-n"]
@@ -81,6 +84,39 @@ def test_options_that_contradict_or_are_out_of_range_exit_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([*argv, *FAST]) == exits.USAGE
+
+
+def test_ctrl_c_ends_a_long_measurement_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, seen = ProgressLine.step, []
+
+    def step_and_interrupt(self: ProgressLine, note: str = "") -> None:
+        step(self, note)
+        seen.append(note)
+        if len(seen) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(ProgressLine, "step", step_and_interrupt)
+    site = tmp_path / "site.json"
+    assert main(["calibrate", EMPTY, "--out", str(site), "--block", "2", *FAST]) == exits.INTERRUPTED
+    assert sdk.Calibration.load(site).frames == 6, "7 frames are three blocks of two"
+    assert "what was written is complete up to here" in capsys.readouterr().err
+
+
+def test_a_source_that_fails_leaves_what_was_measured_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(6):
+        counts = np.random.default_rng(index).normal(7000, 20, (64, 64)).astype(np.uint16)
+        Image.fromarray(counts).save(frames / f"{index}.png")
+    (frames / "5.png").write_bytes(b"no image")
+    site = tmp_path / "site.json"
+    assert main(["calibrate", str(frames), "--out", str(site), *FAST]) == exits.SOURCE
+    assert sdk.Calibration.load(site).frames == 5
+    assert "the 5 frames before that are in" in capsys.readouterr().err
 
 
 def test_too_few_frames_are_the_sources_fault(capsys: pytest.CaptureFixture[str]) -> None:
