@@ -127,6 +127,14 @@ def drawn_remark(dataset: Dataset) -> str:
     )
 
 
+def no_target_remark(name: str) -> str:
+    """What to say of a data set with masks none of which holds a target."""
+    return (
+        f"{name}: none of its masks holds a target. A target is gray above 127: masks of 0 and 1 must become 0 and "
+        "255, and coloured ones white"
+    )
+
+
 def require_own_names(datasets: Iterable[Dataset]) -> None:
     """Make sure that results, which carry the name of a data set, cannot be mixed up.
 

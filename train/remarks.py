@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pitviper.core.datasets import Dataset, drawn_remark
+from pitviper.core.datasets import Dataset, drawn_remark, no_target_remark
 from pitviper.train.data.registration import mask_offsets, offset_remark
 from pitviper.train.data.store import StoredFrame
 
@@ -45,10 +45,7 @@ def say_data(
 def _say_masks(dataset: Dataset, frames: Sequence[StoredFrame]) -> None:
     shares = [len(frame.targets) / frame.mask.size for frame in frames if len(frame.targets)]
     if not shares and any(sample.mask for sample in dataset.samples):
-        say(
-            f"{dataset.name}: none of its masks holds a target. A target is gray above 127: masks of 0 and 1 must "
-            "become 0 and 255, and coloured ones white"
-        )
+        say(no_target_remark(dataset.name))
     elif shares and np.median(shares) > _LARGE_SHARE:
         say(
             f"{dataset.name}: its masks call {np.median(shares):.0%} of a frame target; targets are white on black, "

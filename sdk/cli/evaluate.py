@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from pitviper.sdk.cli import exits, options
@@ -41,7 +42,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from pitviper.core.datasets import open_dataset, require_own_names
+    from pitviper.core.datasets import no_target_remark, open_dataset, require_own_names
     from pitviper.core.report import format_table
 
     options.check_target(args.json)
@@ -53,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
     with options.make_detector(args) as detector:
         found = {f"{each.name} {each.split}": _judge(detector, each, args) for each in datasets}
         facts = _facts(detector, datasets)
+    for each in {each.name: each for each in datasets}.values():
+        judged = found[f"{each.name} {each.split}"]
+        if not judged.metrics.targets and any(sample.mask for sample in each.samples):
+            print(no_target_remark(each.name), file=sys.stderr)
     # The table comes first: a full disk must not cost the numbers.
     if args.json != "-":
         print(format_table(found), flush=True)

@@ -290,6 +290,19 @@ def test_eval_prints_a_table_and_writes_json_and_a_report(
     assert (tmp_path / "report" / "report.html").stat().st_size > 0
 
 
+def test_eval_names_a_set_whose_masks_hold_no_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = dataset(tmp_path / "good"), dataset(tmp_path / "bad")
+    for path in (bad / "masks").iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) > 127).astype(np.uint8)).save(path)
+    argv = ["eval", "--data", str(good), "--data", str(bad), "--draws", "0", "--json", "-", *FAST]
+    assert main(argv) == 0
+    told = capsys.readouterr().err
+    assert "bad: none of its masks holds a target" in told
+    assert "good: none" not in told
+
+
 def test_two_data_sets_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = dataset(tmp_path / "a" / "toyset"), dataset(tmp_path / "b" / "toyset")
     assert main(["eval", "--data", str(one), "--data", str(two), *FAST]) == exits.SOURCE
