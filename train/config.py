@@ -79,10 +79,10 @@ class TrainingConfig:
                 f"accumulate must be at least 1 and checkpoint_every at least 0, got {self.accumulate} and "
                 f"{self.checkpoint_every}"
             )
-        if self.synthetic < 0 or self.clip <= 0.0 or self.weight_decay < 0.0 or self.lr <= 0.0:
+        if self.synthetic < 0 or self.clip <= 0.0 or self.weight_decay < 0.0 or self.lr < 0.0:
             raise ValueError(
-                "lr and clip (the largest gradient norm) must be above 0, weight_decay and synthetic at least 0, got "
-                f"{self.lr}, {self.clip}, {self.weight_decay} and {self.synthetic}"
+                "clip (the largest gradient norm) must be above 0, lr, weight_decay and synthetic at least 0, got "
+                f"{self.clip}, {self.lr}, {self.weight_decay} and {self.synthetic}"
             )
         if not (0.0 <= self.ema < 1.0 and 0.0 <= self.warmup < 1.0 and 0.0 <= self.plain_share <= 1.0):
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 from typing import Any
@@ -219,8 +220,9 @@ def test_supervision_is_converted_or_named() -> None:
     np.testing.assert_array_equal(converted.xyxy, make().xyxy)
 
 
-def test_supervision_keeps_the_tracks_beside_a_target_without_one() -> None:
-    pytest.importorskip("supervision", reason="the extra viz is not installed")
+def test_supervision_keeps_the_tracks_beside_a_target_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = SimpleNamespace(Detections=lambda **values: SimpleNamespace(**values))
+    monkeypatch.setitem(sys.modules, "supervision", stand_in)
     assert make(track_id=np.array([4, -1, 7])).to_supervision().tracker_id.tolist() == [4, -1, 7]
     assert make(track_id=np.array([-1, -1, -1]), tracks=()).to_supervision().tracker_id.tolist() == [-1] * 3
     assert make().to_supervision().tracker_id is None, "no tracker ran"
