@@ -159,9 +159,6 @@ def _train(
     else:
         frames = load_frames(train_sets) + synthetic_frames(config.synthetic, config.seed)
     held_out = {d.name: load_frames([d]) for d in val_sets}
-    # Before any package is loaded, which draws random numbers too: the same seed begins with the same weights.
-    network = create_model(config.model)
-    network.to(memory_format=torch.channels_last)
     facts = {
         **(facts or {}),
         "data": [describe_set(d) for d in train_sets],
@@ -171,7 +168,7 @@ def _train(
         packages = [read_package(path) for path in config.mine]
         frames = mine_clutter(
             frames,
-            [load_model(p) for p in packages],
+            _networks(packages),
             threshold=config.mine_threshold,
             beside=bool(config.mine_beside),
         )
@@ -181,10 +178,12 @@ def _train(
     if config.missed:
         packages = [read_package(path) for path in config.missed]
         known = len(frames)
-        frames = repeat_missed(frames, [load_model(p) for p in packages], times=config.missed_times)
+        frames = repeat_missed(frames, _networks(packages), times=config.missed_times)
         facts["missed"] = _records(packages)
         if fabric.is_global_zero:
             say(f"{len(frames) - known} more frames an epoch, for missed targets")
+    network = create_model(config.model)
+    network.to(memory_format=torch.channels_last)
     if config.init:
         facts["init"] = start_from(Path(config.init), network)
     run = loop.start(
@@ -231,6 +230,12 @@ def _train(
         }
         write_summary(folder, summary)
     return folder
+
+
+def _networks(packages: Sequence[Package]) -> list[DetectorNetwork]:
+    """Their networks. A network is made with random weights first, and the run's own must not depend on that."""
+    with torch.random.fork_rng(devices=[]):
+        return [load_model(package) for package in packages]
 
 
 def _records(packages: Sequence[Package]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pitviper.core.manifest import Manifest, OperatingPoint, Package
@@ -156,6 +157,26 @@ def test_a_run_mines_with_packages_and_says_so(
     kept = json.loads((folder / "run.json").read_text())
     for key in ("mine", "missed"):
         assert kept[key][0]["sha256"] == package.manifest.files["model.safetensors"]["sha256"]
+
+
+def test_a_seed_begins_with_the_same_weights_whatever_is_mined(
+    config: Callable[..., SupervisedConfig], tmp_path: Path
+) -> None:
+    package = (str(_blind_package(tmp_path / "other").path),)
+    begun = []
+    for name, mined in (("with", package), ("without", ())):
+        # A learning rate of 0 leaves the weights as they began; every frame has targets, so nothing is mined.
+        folder = train_supervised(
+            config(epochs=1, lr=0.0, mine=mined), tmp_path / name, hardware=Hardware("cpu", "1", "32-true")
+        )
+        begun.append(load_file(folder / "last.safetensors"))
+    assert begun[0].keys() == begun[1].keys()
+    assert all(torch.equal(begun[0][key], begun[1][key]) for key in begun[0])
+
+
+def test_crops_of_missed_targets_do_not_go_to_clutter() -> None:
+    both = replace(frame(1, target=True), clutter=np.array([[40, 40]], np.int32))
+    assert [len(each.clutter) for each in repeat_missed([both], [Bright().eval()], times=2)] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0])
