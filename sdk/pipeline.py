@@ -100,13 +100,17 @@ class Pipeline:
         """Begin; returns at once. A pipeline that still runs when the program ends is stopped then.
 
         Raises:
-            SdkError: It was started before: a stream runs once.
+            SdkError: It was started before: a stream runs once. KeyboardInterrupt: Ctrl-C, after it was stopped.
         """
+        _running.add(self)
         try:
             self._thread.start()
         except RuntimeError as error:
             raise SdkError(f"this pipeline was started before ({error}); make a new one") from error
-        _running.add(self)
+        except KeyboardInterrupt:
+            # The thread may work already, and who called has nothing yet to stop it with.
+            self.stop()
+            raise
         return self
 
     def run(self) -> StreamStats:
@@ -115,8 +119,8 @@ class Pipeline:
         Raises:
             Exception: What ended the pipeline. KeyboardInterrupt: Ctrl-C, after the outputs were finished.
         """
-        self.start()
         try:
+            self.start()
             self.join()
         except KeyboardInterrupt:
             self.stop()

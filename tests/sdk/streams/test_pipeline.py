@@ -129,6 +129,30 @@ def test_ctrl_c_in_run_finishes_what_was_captured(detector: sdk.Detector, tmp_pa
     assert adds_up(pipeline.stats, source.given)
 
 
+@pytest.mark.parametrize("begin", [sdk.Pipeline.run, sdk.Pipeline.start, sdk.Pipeline.__enter__])
+def test_ctrl_c_while_the_thread_starts_stops_it(
+    detector: sdk.Detector, tmp_path: Path, begin: Callable[[sdk.Pipeline], object]
+) -> None:
+    out, source = tmp_path / "out.jsonl", Script(range(100_000))
+    working = threading.Event()
+    pipeline = sdk.Pipeline(
+        source, detector, mode="all", sinks=[JsonLines(out)], on_result=lambda frame, found: working.set()
+    )
+    start = pipeline._thread.start
+
+    def interrupted() -> None:
+        start()
+        assert working.wait(60)
+        raise KeyboardInterrupt
+
+    pipeline._thread.start = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        begin(pipeline)
+    assert pipeline.state == "closed"
+    assert len(out.read_text().splitlines()) == pipeline.stats.processed >= 1
+    assert adds_up(pipeline.stats, source.given)
+
+
 def test_never_started_still_closes(detector: sdk.Detector) -> None:
     source = Script(range(5))
     pipeline = sdk.Pipeline(source, detector, mode="all")
