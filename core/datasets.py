@@ -9,17 +9,17 @@ layout                  frames and masks                                        
 this project            ``images/NAME.*``, ``masks/NAME.*``                      ``splits/SPLIT.txt``
 BasicIRSTD, LESPS       ``images/NAME.*``, ``masks/NAME.*``                      ``img_idx/SPLIT_SET.txt``
 SIRST as published      ``images/NAME.*``, ``masks/NAME_pixels0.*``              ``idx_*/SPLIT.txt``
-plain folders           ``images/`` with ``masks/``, each with its counterpart   none: seeded 5:1 draw
+plain folders           ``images/`` with ``masks/``, each with its counterpart   none: draw by name, 5:1
 background only         ``images/`` without ``masks/``: no target anywhere       none: all frames are ``train``
 ======================  =======================================================  ==========================
 
-Lists of train (and test) without one of val: the same draw takes a sixth of the listed train frames for val.
+Lists of train (and test) without one of val: the same draw takes about a sixth of the listed train frames for val. The
+draw asks the name of a frame alone, so no frame changes sides when others are added.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 _MASK_THRESHOLD = 127
-_DRAW_SEED = 0
 _DRAW_VAL_SHARE = 6
 
 
@@ -108,7 +107,7 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
     names = _names(root, split, frames, masks, background)
     if not names and split == "train" and not split_lists(root):
         raise DatasetError(
-            f"{root}: no frame is left to train with: a sixth, and at least one, was drawn for val; add frames, or "
+            f"{root}: no frame is left to train with: about a sixth, and at least one, was drawn for val; add frames, or "
             "list them in splits/train.txt and splits/val.txt"
         )
     if not names:
@@ -122,7 +121,7 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
 def drawn_remark(dataset: Dataset) -> str:
     """What to say of a split that no list parted from the rest."""
     return (
-        f"{dataset.root} has no list of val frames: 1 of 6 train frames was drawn, the same ones while none is added. "
+        f"{dataset.root} has no list of val frames: about 1 of 6 train frames was drawn, by their names. "
         "Frames of one video resemble each other, so list them by video in splits/train.txt and splits/val.txt"
     )
 
@@ -272,10 +271,11 @@ def _listed(path: Path, frames: dict[str, Path]) -> list[str]:
 
 
 def _drawn(names: list[str]) -> set[str]:
-    """The names that a seeded draw keeps for val."""
-    shuffled = sorted(names)
-    random.Random(_DRAW_SEED).shuffle(shuffled)
-    return set(shuffled[: max(1, len(shuffled) // _DRAW_VAL_SHARE)])
+    """The names that go to val, about a sixth and at least one: whether one does hangs on no other, as long as any does."""
+    digests = {name: hashlib.sha256(name.encode()).digest() for name in names}
+    # A digest is a number below 2^256 in big-endian bytes; the lowest sixth of all numbers is val.
+    limit = (2**256 // _DRAW_VAL_SHARE).to_bytes(32, "big")
+    return {name for name in names if digests[name] < limit} or set(sorted(names, key=digests.__getitem__)[:1])
 
 
 def _require_counterparts(root: Path, frames: dict[str, Path], masks: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from pitviper.sdk.detector import Detector
 from pitviper.sdk.engines import Engine, EngineInfo, EngineStatus, engines
 from pitviper.sdk.errors import (
     AccuracyGate,
+    DeviceUnavailable,
     EngineError,
     EngineUnavailable,
     InputError,
@@ -72,6 +73,7 @@ __all__ = [
     "CameraProfile",
     "Detections",
     "Detector",
+    "DeviceUnavailable",
     "Engine",
     "EngineError",
     "EngineInfo",

@@ -7,6 +7,7 @@ for a built-in kind also derive from it, so that ``except ValueError`` and ``exc
 
 __all__ = [
     "AccuracyGate",
+    "DeviceUnavailable",
     "EngineError",
     "EngineUnavailable",
     "InputError",
@@ -64,6 +65,10 @@ class EngineError(SdkError, RuntimeError):
 
 class EngineUnavailable(EngineError):
     """An engine that was asked for by name and cannot run here."""
+
+
+class DeviceUnavailable(EngineUnavailable):
+    """A device that was asked for by name, or that an engine needs, and that is not there."""
 
 
 class AccuracyGate(SdkError):

@@ -59,11 +59,23 @@ _COMMANDS = (
 )
 
 
-class _WholeOptions(argparse.ArgumentParser):
-    """Takes no shortened options, which would change their meaning when a longer name joins them."""
+class _Command(argparse.ArgumentParser):
+    """Takes no shortened options, which would change their meaning when a longer name joins them, and takes its
+    arguments before, between and behind options: ``detect INPUT --json F OUTPUT``."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self._mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which would take an optional argument as left out at the first option."""
+        if self._mixing:  # argparse parses mixed arguments by two calls of this method
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pitviper {__version__}")
     subparsers = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=_WholeOptions
+        dest="command", metavar="COMMAND", required=True, parser_class=_Command
     )
     for command in _COMMANDS:
         logs.add_options(command.add_parser(subparsers))

@@ -38,6 +38,7 @@ _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.AccuracyGate, ACCURACY),
     (errors.SourceError, SOURCE),
     (errors.ModelError, MODEL_OR_ENGINE),
+    (errors.DeviceUnavailable, DEVICE),
     (errors.EngineError, MODEL_OR_ENGINE),
     (errors.InputError, USAGE),
     (errors.SdkError, FAILURE),

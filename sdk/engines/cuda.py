@@ -19,7 +19,7 @@ from pitviper.kernels import native
 from pitviper.kernels.runtime import FusedRuntime, RuntimeFailure, runtime_missing
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.plan_engine import PlanEngine
-from pitviper.sdk.errors import EngineError, EngineUnavailable
+from pitviper.sdk.errors import DeviceUnavailable, EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "CudaEngine", "status"]
 
@@ -52,7 +52,8 @@ class CudaEngine(PlanEngine):
         threads: Must be None or 1: ``cpu`` and ``host`` run in the calling thread.
 
     Raises:
-        EngineUnavailable: The compiled module or the device is not there, or cannot do what was asked for.
+        EngineUnavailable: The compiled module is not there, or cannot do what was asked for. DeviceUnavailable: The
+            device is not there.
         EngineError: The network is none that the fused kernels run.
     """
 
@@ -77,7 +78,8 @@ class CudaEngine(PlanEngine):
         except RuntimeFailure as error:
             if error.status in ("PV_DEVICE", "PV_ARGUMENT"):
                 hint = _ELSEWHERE if where.startswith("cuda") else ""
-                raise EngineUnavailable(f"engine {NAME!r} cannot run: {error}{hint}") from error
+                kind = DeviceUnavailable if error.status == "PV_DEVICE" else EngineUnavailable
+                raise kind(f"engine {NAME!r} cannot run: {error}{hint}") from error
             raise EngineError(f"{package.path}: {error}") from error
         found = self._runtime.info
         self._info = EngineInfo(

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pitviper.core.manifest import Package
 from pitviper.sdk.engines import cuda, onnxruntime, openvino, torch, torch_fused
 from pitviper.sdk.engines.base import Engine, EngineInfo, EngineStatus
-from pitviper.sdk.errors import EngineUnavailable
+from pitviper.sdk.errors import DeviceUnavailable, EngineUnavailable
 
 __all__ = ["ENGINES", "engines", "open_engine", "sets_threads"]
 
@@ -72,7 +72,7 @@ def open_engine(
 
     Raises:
         EngineUnavailable: The engine, device or precision cannot be had here; an engine that was asked for by
-            name is never replaced by another.
+            name is never replaced by another. `DeviceUnavailable` where it is the device.
         EngineError: The engine does not accept the network.
     """
     if name == "auto":
@@ -127,4 +127,7 @@ def _first_usable(
         info = replace(engine.info, chosen_by="auto", passed_over=tuple(passed_over))
         _LOG.info("engine %s %s on %s (chosen automatically)", info.name, info.version, info.device)
         return engine, info
-    raise EngineUnavailable("no engine can run here: " + "; ".join(passed_over))
+    reasons = "; ".join(passed_over)
+    if device in ("auto", "cpu"):
+        raise EngineUnavailable(f"no engine can run here: {reasons}")
+    raise DeviceUnavailable(f"no engine can run on device {device!r}: {reasons}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pitviper.core.manifest import Package, PackageError
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
-from pitviper.sdk.errors import EngineError, EngineUnavailable, InputError
+from pitviper.sdk.errors import DeviceUnavailable, EngineError, EngineUnavailable, InputError
 
 __all__ = ["PRECISIONS", "TorchEngine", "refuse_threads", "resolve_device", "status"]
 
@@ -46,7 +46,7 @@ class TorchEngine:
         threads: Must be None: torch counts its threads for the whole process.
 
     Raises:
-        EngineUnavailable: torch is missing, or does not see the device.
+        EngineUnavailable: torch is missing. DeviceUnavailable: It does not see the device.
         InputError: ``threads`` was given.
         EngineError: The weights do not fit the architecture that the package names.
     """
@@ -122,7 +122,7 @@ def resolve_device(engine: str, device: str, torch: Any) -> str:
     """``cpu`` or ``cuda:N`` for the device that was asked of an engine that runs in torch.
 
     Raises:
-        EngineUnavailable: torch does not see it.
+        EngineUnavailable: There is no device of that name. DeviceUnavailable: torch does not see it.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
@@ -136,7 +136,7 @@ def resolve_device(engine: str, device: str, torch: Any) -> str:
         )
     index = int(named.group(1) or 0)
     if index >= count:
-        raise EngineUnavailable(
+        raise DeviceUnavailable(
             f"device {device!r} was asked for and torch {torch.__version__} sees {count} CUDA devices; "
             "use device='cpu', or install a torch build for this GPU"
         )

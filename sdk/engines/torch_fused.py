@@ -18,7 +18,7 @@ from pitviper.kernels import BackendUnavailable
 from pitviper.sdk.engines.base import EngineInfo, EngineStatus
 from pitviper.sdk.engines.plan_engine import PlanEngine
 from pitviper.sdk.engines.torch import refuse_threads, resolve_device
-from pitviper.sdk.errors import EngineError, EngineUnavailable
+from pitviper.sdk.errors import DeviceUnavailable, EngineError, EngineUnavailable
 
 __all__ = ["PRECISIONS", "TorchFusedEngine", "dtype_of", "status"]
 
@@ -62,7 +62,7 @@ class TorchFusedEngine(PlanEngine):
         threads: Must be None: torch counts its threads for the whole process.
 
     Raises:
-        EngineUnavailable: torch, Triton or the device is not there.
+        EngineUnavailable: torch or Triton is not there. DeviceUnavailable: The device is not.
         InputError: ``threads`` was given.
         EngineError: The network is none that the fused kernels run, or does not fit into memory.
     """
@@ -77,7 +77,7 @@ class TorchFusedEngine(PlanEngine):
 
         where = torch.device(resolve_device(NAME, device, torch))
         if device == "auto" and where.type == "cpu":
-            raise EngineUnavailable(
+            raise DeviceUnavailable(
                 f"engine {NAME!r} cannot run: torch {torch.__version__} sees no CUDA device{_ELSEWHERE}"
             )
         on_gpu = where.type == "cuda"

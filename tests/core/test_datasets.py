@@ -71,17 +71,36 @@ def test_sirst_layout_with_pixels0_masks(tmp_path: Path) -> None:
     assert names(root, "all") == ["a", "b", "c"]
 
 
-def test_plain_folders_draw_a_fixed_sixth_for_val(tmp_path: Path) -> None:
-    root = tmp_path / "plain"
-    every = [f"{i:02}" for i in range(18)]
+def plain(root: Path, every: list[str]) -> Path:
     write(root / "images", every)
     write(root / "masks", every, value=255)
+    return root
+
+
+def test_plain_folders_draw_about_a_sixth_for_val(tmp_path: Path) -> None:
+    every = [f"{i:03}" for i in range(600)]
+    root = plain(tmp_path / "plain", every)
     train, val = names(root, "train"), names(root, "val")
-    assert (len(train), len(val)) == (15, 3)
+    # Five standard deviations of a binomial of 600 with a chance of 1/6.
+    assert abs(len(val) - 100) <= 5 * 9.2
     assert sorted(train + val) == every
-    assert val == ["00", "09", "11"], "the draw is the same on every machine"
+    assert val[:4] == ["010", "023", "031", "042"], "the draw is the same on every machine"
     with pytest.raises(DatasetError, match="no split 'test'"):
         open_dataset(root, "test")
+
+
+def test_a_folder_that_grows_keeps_its_split(tmp_path: Path) -> None:
+    """A frame that was trained with never judges later."""
+    few = [f"z{i}" for i in range(10)]
+    before = plain(tmp_path / "before", few)
+    after = plain(tmp_path / "after", [*few, *(f"a{i}" for i in range(50)), *(f"c{i}" for i in range(50))])
+    assert set(names(before, "val")) == set(names(after, "val")) & set(few)
+    assert set(names(before, "train")) == set(names(after, "train")) & set(few)
+
+
+def test_the_draw_of_few_frames_leaves_val_one(tmp_path: Path) -> None:
+    assert not {"a", "b", "c"} & set(names(plain(tmp_path / "six", list("abcdef")), "val"))
+    assert len(names(plain(tmp_path / "three", list("abc")), "val")) == 1
 
 
 def test_plain_folders_leave_nothing_out_in_silence(tmp_path: Path) -> None:
@@ -249,7 +268,7 @@ def test_published_lists_of_train_and_test_give_a_sixth_of_train_to_val(
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("\n".join(listed))
     train, val = names(tmp_path, "train"), names(tmp_path, "val")
-    assert (len(train), len(val)) == (10, 2)
+    assert val == ["03", "07"]
     assert sorted(train + val) == every[:12]
     assert names(tmp_path, "test") == every[12:], "no frame of test is anywhere else"
     assert open_dataset(tmp_path, "val").drawn

@@ -73,6 +73,7 @@ def test_usage_errors_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]
         (errors.UnsafeWeights("x"), 4),
         (errors.IntegrityError("x"), 4),
         (errors.EngineUnavailable("x"), 4),
+        (errors.DeviceUnavailable("x"), 5),
         (errors.AccuracyGate("x"), 6),
         (errors.SinkError("x"), 1),
         (errors.MissingExtra("x"), 1),
@@ -81,6 +82,36 @@ def test_usage_errors_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]
 )
 def test_each_error_has_its_code(error: Exception, code: int | None) -> None:
     assert exits.exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "in.mp4 out.mp4 --json f --every 2",
+        "in.mp4 --json f out.mp4 --every 2",
+        "in.mp4 --json f --every 2 out.mp4",
+        "--json f in.mp4 --every 2 out.mp4",
+        "--json f --every 2 in.mp4 out.mp4",
+        "--json=f --every=2 -- in.mp4 out.mp4",
+    ],
+)
+def test_an_output_may_stand_behind_options(words: str) -> None:
+    args = build_parser().parse_args(["detect", *words.split()])
+    assert (args.input, args.output, args.json, args.every) == ("in.mp4", "out.mp4", "f", 2)
+
+
+def test_arguments_too_many_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args("detect in.mp4 --json f out.mp4 --every 2 other.mp4".split())
+    assert "unrecognized arguments: other.mp4" in capsys.readouterr().err
+    args = build_parser().parse_args(["detect", "in.mp4", "--json", "f"])
+    assert (args.input, args.output) == ("in.mp4", None)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_exits_5(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", "synthetic://sky?frames=1", "--device", device]) == exits.DEVICE
+    assert f"no engine can run on device '{device}'" in capsys.readouterr().err
 
 
 def test_an_error_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

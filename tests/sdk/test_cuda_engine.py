@@ -98,7 +98,7 @@ class Failing:
     [
         (
             ("PV_DEVICE", "no code for Orin (sm_72) (the library holds code for sm_87, sm_90)"),
-            sdk.EngineUnavailable,
+            sdk.DeviceUnavailable,
             r"no code for Orin \(sm_72\) .*sm_87, sm_90.*device='cpu'",
         ),
         (("PV_MEMORY", "no memory of the GPU can be had: out of memory"), sdk.EngineError, "out of memory"),
