@@ -107,8 +107,8 @@ def open_dataset(root: str | Path, split: str = "val", *, unmasked: bool = False
     names = _names(root, split, frames, masks, background)
     if not names and split == "train" and not split_lists(root):
         raise DatasetError(
-            f"{root}: no frame is left to train with: about a sixth, and at least one, was drawn for val; add frames, or "
-            "list them in splits/train.txt and splits/val.txt"
+            f"{root}: no frame is left to train with: about a sixth, and at least one, was drawn for val; add "
+            "frames, or list them in splits/train.txt and splits/val.txt"
         )
     if not names:
         raise DatasetError(f"{root}: split {split!r} is empty; {_available(root)}")
@@ -271,11 +271,13 @@ def _listed(path: Path, frames: dict[str, Path]) -> list[str]:
 
 
 def _drawn(names: list[str]) -> set[str]:
-    """The names that go to val, about a sixth and at least one: whether one does hangs on no other, as long as any does."""
+    """The names that go to val, about a sixth and at least one. Whether one does hangs on no other, if any does."""
     digests = {name: hashlib.sha256(name.encode()).digest() for name in names}
     # A digest is a number below 2^256 in big-endian bytes; the lowest sixth of all numbers is val.
     limit = (2**256 // _DRAW_VAL_SHARE).to_bytes(32, "big")
-    return {name for name in names if digests[name] < limit} or set(sorted(names, key=digests.__getitem__)[:1])
+    return {name for name in names if digests[name] < limit} or set(
+        sorted(names, key=digests.__getitem__)[:1]
+    )
 
 
 def _require_counterparts(root: Path, frames: dict[str, Path], masks: dict[str, Path]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLICKS", "MATERIAL", "SCHEMA", "TRACKS"]
+__all__ = ["CLICKS", "LEAST_JUDGES", "MATERIAL", "SCHEMA", "TRACKS"]
 
+LEAST_JUDGES: Final = 5
+"""Held-out frames with points that are needed: of four, all get better by chance alone once in 16 times."""
 SCHEMA: Final = "pitviper.material/1"
 MATERIAL: Final = "material.json"
 """What is known of the stream and its frames; written last, so that a folder that holds it is whole."""

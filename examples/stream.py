@@ -3,7 +3,8 @@
 
 python examples/stream.py                      a synthetic scene
 python examples/stream.py video.mkv            a video, a folder of images, or a quoted pattern
-python examples/stream.py /dev/video0          a camera: the newest frame, older ones are dropped and counted
+python examples/stream.py /dev/video0          a camera: the newest frame, older ones are dropped and counted;
+                                               one that is lost is opened again
 python examples/stream.py rtsp://camera/live out.mp4    ... and write an annotated video
 """
 
@@ -11,12 +12,11 @@ import sys
 
 from pitviper import sdk
 from pitviper.sdk.sinks import open_sinks
-from pitviper.sdk.sources import open_source
 
 
 def main(source: str = "synthetic://cloud?frames=40", video: str | None = None) -> None:
     """Print one line a frame, and the counts at the end; Ctrl-C ends with complete outputs."""
-    with sdk.Detector() as detector, open_source(source) as frames:
+    with sdk.Detector() as detector, sdk.open_reconnecting(source) as frames:
         sinks = open_sinks(video=video, fps=frames.info.fps, keep=frames.files)
         with detector.stream(frames, sinks=sinks) as stream:
             try:

@@ -64,6 +64,7 @@ _LAZY = {
     "Tracker": "pitviper.sdk.tracking",
     "TrackerStats": "pitviper.sdk.tracking",
     "calibrate": "pitviper.sdk.empty_scenes",
+    "open_reconnecting": "pitviper.sdk.reconnect",
 }
 
 __all__ = [
@@ -110,6 +111,7 @@ __all__ = [
     "engines",
     "list_models",
     "open_model",
+    "open_reconnecting",
 ]
 
 

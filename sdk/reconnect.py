@@ -96,6 +96,11 @@ class ReconnectingSource(Source):
         """When the source was opened, or its opening begun, by the monotonic clock; now while it waits for that."""
         return time.monotonic() if self._alive_at is None else self._alive_at
 
+    @property
+    def camera(self) -> Any:
+        """The `CameraProfile` by which frames are read, or None."""
+        return getattr(self._source, "camera", None)
+
     def interrupt(self) -> None:
         """End the waiting, between attempts too, from any thread; iteration ends."""
         super().interrupt()

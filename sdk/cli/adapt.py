@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pitviper.sdk.cli import exits, options
 from pitviper.sdk.cli.progress import ProgressLine
-from pitviper.sdk.errors import InputError, MissingExtra, ModelError, SinkError
+from pitviper.sdk.errors import InputError, MissingExtra, ModelError, SinkError, SourceError
 
 if TYPE_CHECKING:
     from pitviper.sdk.adapting import Gathered
@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """Gather frames here, train in a process of its own, and pass its verdict on."""
     _require_training()
     _require_place(args.out, args.resume)
+    _require_clicks(args.points)
     gathered, package = _gather(args)
     _say(gathered)
     words = ["adapt", str(gathered.folder), "--package", str(package), "--out", str(args.out)]
@@ -159,6 +160,21 @@ def _require_place(out: Path, resume: bool) -> None:
     if not resume:
         raise InputError(
             f"{out} holds an adaptation that was begun; go on with it by --resume, or choose another --out"
+        )
+
+
+def _require_clicks(path: Path) -> None:
+    """So few clicks that they can judge nothing, wherever they fall, are told before the source is looked through."""
+    from pitviper.core.material import LEAST_JUDGES
+    from pitviper.core.points import read_table
+
+    if not path.is_file():
+        return  # `gather` says what to do then
+    clicked = sum(len(points) > 0 for points in read_table(path).labels.values())
+    if clicked < LEAST_JUDGES:
+        raise SourceError(
+            f"{path}: {clicked} clicked frames with points are too few: {LEAST_JUDGES} are needed to judge by alone. "
+            f"Click at least {2 * LEAST_JUDGES} frames with points, spread over the whole stream"
         )
 
 

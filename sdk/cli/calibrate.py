@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Measure, write the file, print the table."""
     from pitviper.sdk.empty_scenes import calibrate
-    from pitviper.sdk.sources import open_source
+    from pitviper.sdk.reconnect import open_reconnecting
 
     options.check_target(args.out)
     wanted = budget.chosen_budget(args)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
     with options.make_detector(args, budgeted=False) as detector:
-        source = open_source(
+        source = open_reconnecting(
             args.input, timeout_s=args.timeout, options=dict(args.source_option), camera=args.camera
         )
         total = min(filter(None, (source.info.count, args.frames)), default=None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SKIP_HINT", "Frame", "FrameTime", "Source", "SourceInfo"]
 
-SKIP_HINT = 'on_error="skip" (--on-error skip) leaves out what cannot be read'
+SKIP_HINT = 'on_error="skip" (pitviper detect: --on-error skip) leaves out what cannot be read'
 _SLICE_S: Final = 0.1
 
 _LOG = logging.getLogger("pitviper.sources")

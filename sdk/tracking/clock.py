@@ -70,7 +70,8 @@ class Clock:
             time_s: The frame's time in seconds, which goes before all others.
 
         Raises:
-            InputError: The first frame has no time, a time is not finite, or only some calls give `time_s`.
+            InputError: The first frame has no time, a time is not finite, only some calls give `time_s`, or a clock
+                that counts frames is given number 0 twice.
         """
         if time_s is not None and not math.isfinite(time_s):
             raise InputError(f"time_s must be a finite number of seconds, got {time_s!r}")
@@ -91,6 +92,12 @@ class Clock:
             return Step("first", guessed=guessed)
         seconds = now - self._newest
         if seconds == 0:
+            if now == 0 and not isinstance(self._source, str) and not self._given:
+                raise InputError(
+                    f"two frames in a row are numbered 0, as all results of detect() are, so clock={self._source:g} "
+                    "sees no time pass; give update(..., time_s=...), or number them: dataclasses.replace(found, "
+                    "frame_id=n)"
+                )
             return Step("repeated")
         if seconds < 0:
             if -seconds <= self._patience_s:

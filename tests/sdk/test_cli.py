@@ -102,7 +102,7 @@ def test_an_output_may_stand_behind_options(words: str) -> None:
 
 def test_arguments_too_many_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        build_parser().parse_args("detect in.mp4 --json f out.mp4 --every 2 other.mp4".split())
+        build_parser().parse_args(["detect", "in.mp4", "--json", "f", "out.mp4", "other.mp4"])
     assert "unrecognized arguments: other.mp4" in capsys.readouterr().err
     args = build_parser().parse_args(["detect", "in.mp4", "--json", "f"])
     assert (args.input, args.output) == ("in.mp4", None)

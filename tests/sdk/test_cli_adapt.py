@@ -21,12 +21,14 @@ from pitviper.sdk.model import SHIPPED
 
 @pytest.fixture
 def words(plant: Callable[..., Any], tmp_path: Path) -> list[str]:
-    """Twelve frames of a folder, three of them clicked."""
+    """Twelve frames of a folder, five of them clicked."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for index in range(12):
         Image.fromarray(plant((64, 64), {(20, 10 + index): 3}, seed=index)).save(folder / f"f{index:02}.png")
-    (tmp_path / "points.csv").write_text("image,row,column\nf00,21,11\nf05,21,16\nf11,21,22\n")
+    (tmp_path / "points.csv").write_text(
+        "image,row,column\nf00,21,11\nf03,21,14\nf05,21,16\nf08,21,19\nf11,21,22\n"
+    )
     arguments = ["adapt", str(folder), "--points", str(tmp_path / "points.csv"), "--model", "pit-n"]
     return [*arguments, "--out", str(tmp_path / "out"), "--threads", "1"]
 
@@ -54,9 +56,9 @@ def test_frames_are_gathered_and_the_verdict_is_passed_on(
     given = ["adapt", str(material), "--package", str(package), "--out", str(out), "--data", "known"]
     assert trained == [[*given, "--steps", "7", "--threads", "1", "--keep-work"]]
     facts = json.loads((material / "material.json").read_text())
-    assert facts["clicked"] == {"f00": 0, "f05": 5, "f11": 11}
+    assert facts["clicked"] == {"f00": 0, "f03": 3, "f05": 5, "f08": 8, "f11": 11}
     said = capsys.readouterr()
-    assert "12 frames; 3 clicks in 3 frames; tracks: 0 with clicks" in said.err
+    assert "12 frames; 5 clicks in 5 frames; tracks: 0 with clicks" in said.err
     assert said.out == ""
     assert cli.main(words) == 2
     assert "was begun; go on with it by --resume" in capsys.readouterr().err
@@ -110,9 +112,25 @@ def test_frames_of_another_size_than_the_clicks(
     words: list[str], trained: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.full((40, 64), 7800, np.uint16)).save(tmp_path / "frames/f05.png")
-    (tmp_path / "points.csv").write_text("image,row,column\nf05,50,16\n")
+    (tmp_path / "points.csv").write_text(
+        "image,row,column\nf05,50,16\n" + "".join(f"f{i:02},20,20\n" for i in range(6, 10))
+    )
     assert cli.main(words) == 3
     assert "f05: the point at row 50, column 16 is outside the frame of 40x64" in capsys.readouterr().err
+
+
+def test_clicks_that_can_judge_nothing_are_told_before_the_stream_is_looked_through(
+    words: list[str], trained: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"f{index:02},21,{11 + index}\n" for index in range(4))
+    (tmp_path / "points.csv").write_text(f"image,row,column\n{rows}f09,,\n")
+    assert cli.main(words) == 3
+    said = capsys.readouterr().err
+    assert (
+        "4 clicked frames with points are too few: 5 are needed to judge by alone. Click at least 10" in said
+    )
+    assert trained == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_training_half_is_a_process_of_its_own(
@@ -121,4 +139,4 @@ def test_the_training_half_is_a_process_of_its_own(
     for module in ("torch", "lightning_fabric", "onnxscript", "tensorboard"):
         pytest.importorskip(module, reason="the extra train is not installed")
     assert cli.main(words) == 1
-    assert "pitviper-train: 3 clicked frames with points are too few to judge by" in capfd.readouterr().err
+    assert "pitviper-train: 5 clicked frames with points are too few to judge by" in capfd.readouterr().err

@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pitviper import sdk
+from pitviper.sdk import reconnect
 from pitviper.sdk.cli import exits, main
 from pitviper.sdk.cli.progress import ProgressLine
 from pitviper.sdk.fa_budget import resolve_budget
+from pitviper.sdk.sources import Frame, FrameTime, Source, SourceInfo
 
 FAST = ["--threads", "1", "--model", "pit-n"]
 EMPTY = "synthetic://sky?frames=30&width=64&height=64&targets=0"
@@ -117,6 +121,37 @@ def test_a_source_that_fails_leaves_what_was_measured_of_it(
     assert main(["calibrate", str(frames), "--out", str(site), *FAST]) == exits.SOURCE
     assert sdk.Calibration.load(site).frames == 5
     assert "the 5 frames before that are in" in capsys.readouterr().err
+
+
+def test_a_camera_that_was_lost_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour in front of a camera does not end with a loose cable, and the file names the camera's profile."""
+    openings: list[str] = []
+
+    class Camera(Source):
+        def __init__(self, name: str) -> None:
+            super().__init__(SourceInfo("script", name, fps=25.0, live=True))
+            self.camera = sdk.camera_profile("boson")
+
+        def _read(self) -> Iterator[Frame]:
+            for index in range(4):
+                image = np.random.default_rng(index).normal(7000, 20, (64, 64)).astype(np.uint16)
+                yield Frame(image, index, FrameTime.now(None))
+            raise sdk.SourceLost("unplugged")
+
+    def opened(spec: str, **options: Any) -> Source:
+        openings.append(spec)
+        return Camera(spec)
+
+    monkeypatch.setattr(reconnect, "open_source", opened)
+    site = tmp_path / "site.json"
+    argv = ["calibrate", "/dev/video7", "--out", str(site), "--block", "1", "--frames", "10", *FAST]
+    assert main(argv) == 0
+    found = sdk.Calibration.load(site)
+    assert (found.frames, found.camera) == (10, "boson")
+    assert openings == ["/dev/video7"] * 3
+    assert "lost (unplugged); opening it again" in capsys.readouterr().err
 
 
 def test_too_few_frames_are_the_sources_fault(capsys: pytest.CaptureFixture[str]) -> None:

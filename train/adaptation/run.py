@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError, open_dataset, read_mask
 from pitviper.core.manifest import Package, read_package
+from pitviper.core.material import LEAST_JUDGES
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.points import PointLabels
 from pitviper.core.spacing import evenly_spaced
@@ -25,7 +26,7 @@ from pitviper.train.adaptation.material import Material, read_material
 from pitviper.train.adaptation.outcome import adapted_manifest, describe_settings, origin
 from pitviper.train.adaptation.pictures import Place, changes, draw_changes, draw_labels
 from pitviper.train.adaptation.report import NUMBERS, Told, summary_lines, write_adaptation_report
-from pitviper.train.adaptation.settings import LEAST_JUDGES, AdaptSettings, trained_upright, training_config
+from pitviper.train.adaptation.settings import AdaptSettings, trained_upright, training_config
 from pitviper.train.adaptation.split import Split, split_by_time
 from pitviper.train.adaptation.verdict import Verdict, decide
 from pitviper.train.config import SupervisedConfig

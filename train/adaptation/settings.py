@@ -10,9 +10,6 @@ from typing import Any
 
 from pitviper.train.config import SupervisedConfig
 
-LEAST_JUDGES = 5
-"""Held-out frames with points that are needed: of four, all get better by chance alone once in 16 times."""
-
 _SYNTHETIC = (32, 256)
 _MOST_REPEATS = 8
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pitviper import sdk
@@ -85,3 +87,19 @@ def test_no_such_clock(source: Any) -> None:
 def test_a_time_that_is_none(at: At, value: float) -> None:
     with pytest.raises(InputError, match="finite"):
         Clock("sensor", 0.5).step(at([]), value)
+
+
+def test_results_that_are_not_numbered_are_refused_by_a_clock_that_counts(
+    detector: sdk.Detector, at: At
+) -> None:
+    """All results of `detect` have the number 0: without this no time would pass, and no track begin."""
+    tracker, frame = sdk.Tracker(clock=25.0), np.zeros((40, 40), np.uint16)
+    tracker.update(detector.detect(frame))
+    with pytest.raises(InputError, match=r"numbered 0, .* clock=25 .*time_s=.*replace\(found, frame_id=n\)"):
+        tracker.update(detector.detect(frame))
+    numbered = sdk.Tracker(clock=25.0)
+    for number in range(3):
+        numbered.update(replace(detector.detect(frame), frame_id=number))
+    assert numbered.stats.repeated == 0
+    timed = sdk.Tracker(clock=25.0)
+    assert [timed.update(at([]), time_s=0.0).flags for _ in range(2)][1] == ("time_repeated",)
