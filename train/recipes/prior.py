@@ -21,6 +21,8 @@ from pitviper.core.vfm import to_unit_range
 from pitviper.train.config import PriorConfig
 
 _DECODER_WIDTH = 128
+_BEHIND_THE_FEATURES = ("attn_pool", "fc_norm", "head")
+"""Parts of timm's transformers that ``forward_features`` does not call: those that pool tokens into one vector."""
 _DECODER_HEADS = 4
 _UNIT_AREA = 128 * 128
 
@@ -33,7 +35,7 @@ class PriorTask(nn.Module):
     """The loss of one batch. Children: the transformer, which is kept, and the heads, which are not.
 
     Args:
-        network: A vision transformer of timm; its ``patch_drop`` is replaced.
+        network: A vision transformer of timm; its ``patch_drop`` is replaced, and what pools tokens is frozen.
         config: Settings.
         mean: What the transformer expects to be subtracted from its input in [0, 1], per channel.
         std: What it expects the difference to be divided by.
@@ -56,6 +58,10 @@ class PriorTask(nn.Module):
         self.prefix = int(network.num_prefix_tokens)
         self.visible = _VisiblePatches(self.prefix, with_indices=hasattr(network, "rope"))
         network.patch_drop = self.visible
+        for name in _BEHIND_THE_FEATURES:
+            # No gradient reaches them, and of several processes each would wait for it.
+            if isinstance(part := getattr(network, name, None), nn.Module):
+                part.requires_grad_(False)
         pixels = self.patch_size**2
         self.norm = nn.LayerNorm(network.embed_dim)
         self.decoder = _Decoder(network.embed_dim, pixels)

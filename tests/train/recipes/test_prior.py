@@ -20,10 +20,15 @@ _SMALL = {"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_cla
 
 
 def transformer(kind: str = "learned") -> Any:
-    """A narrow one of timm, with learned or with rotary positions."""
+    """A narrow one of timm: with learned or rotary positions, or with parts that pool its tokens."""
     torch.manual_seed(0)
-    name = {"learned": "vit_small_patch16_224", "rotary": "vit_small_patch16_dinov3"}[kind]
-    return timm.create_model(name, img_size=64, dynamic_img_size=True, **_SMALL)
+    names = {
+        "learned": "vit_small_patch16_224",
+        "rotary": "vit_small_patch16_dinov3",
+        "pooling": "vit_base_patch16_siglip_224",
+        "norm behind the pool": "eva02_tiny_patch14_224",
+    }
+    return timm.create_model(names[kind], img_size=64, dynamic_img_size=True, **_SMALL)
 
 
 def make_task(kind: str = "learned", **changes: Any) -> PriorTask:
@@ -99,12 +104,14 @@ def test_share_of_hidden_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts == [(16, 48)]
 
 
-@pytest.mark.parametrize("kind", ["learned", "rotary"])
+@pytest.mark.parametrize("kind", ["learned", "rotary", "pooling", "norm behind the pool"])
 def test_gradients_reach_every_parameter(kind: str) -> None:
     task = make_task(kind)
     task(crops(), crops())["loss"].backward()
-    unused = [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()]
-    assert unused == []
+    trained = {name: p for name, p in task.named_parameters() if p.requires_grad}
+    assert [name for name, p in trained.items() if p.grad is None or not p.grad.any()] == []
+    frozen = {name.split(".")[1] for name, p in task.named_parameters() if not p.requires_grad}
+    assert frozen == {"pooling": {"attn_pool"}, "norm behind the pool": {"fc_norm"}}.get(kind, set())
 
 
 def test_masks_have_no_part() -> None:
