@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.log_odds import log_odds_of
@@ -89,6 +88,8 @@ class ProbabilityMap:
         above = self.above()
         if int(area_px.sum(dtype=np.int64)) == np.count_nonzero(above):
             return above
+        from scipy import ndimage  # takes longer to import than all else of the SDK, and few need it
+
         labels, _ = ndimage.label(above, _EIGHT_NEIGHBOURS)
         wanted = {(*map(int, box), int(area)) for box, area in zip(xyxy, area_px, strict=True)}
         areas = np.bincount(labels.ravel())

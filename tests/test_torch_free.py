@@ -87,7 +87,7 @@ def test_sdk_imports_without_torch_and_leaves_the_process_alone(tmp_path: Path) 
     assert "Detector" in seen["names"]
 
 
-@pytest.mark.parametrize("module", ["onnxruntime", "av", "pitviper.train"])
+@pytest.mark.parametrize("module", ["onnxruntime", "av", "scipy", "pitviper.train"])
 def test_import_does_not_load_what_it_may_not_need(module: str, tmp_path: Path) -> None:
     assert module not in run_without_torch(IMPORT, tmp_path)["modules"]
 

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pitviper.core.synthetic import Scene, SceneConfig
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.sources.arrays import from_array, from_callable, from_iterable
 from pitviper.sdk.sources.files import ImageFiles
 from pitviper.sdk.sources.frame import Source
 from pitviper.sdk.sources.schemes import SCHEMES, OpenOptions, find_scheme
-from pitviper.sdk.sources.synthetic import SyntheticSource
 
 if TYPE_CHECKING:
     from pitviper.sdk.cameras import CameraProfile
@@ -98,8 +97,12 @@ def _open(spec: Any, how: OpenOptions, live: bool | None) -> Source:
 def _open_object(spec: Any, *, on_error: str, live: bool | None) -> Source:
     if isinstance(spec, Source):
         return spec
-    if isinstance(spec, (Scene, SceneConfig)):
-        return SyntheticSource(spec if isinstance(spec, Scene) else Scene(spec))
+    if "pitviper.core.synthetic" in sys.modules:  # it needs SciPy, and whoever has a scene has imported it
+        from pitviper.core.synthetic import Scene, SceneConfig
+        from pitviper.sdk.sources.synthetic import SyntheticSource
+
+        if isinstance(spec, (Scene, SceneConfig)):
+            return SyntheticSource(spec if isinstance(spec, Scene) else Scene(spec))
     if isinstance(spec, np.ndarray):
         return from_array(spec, live=bool(live), on_error=on_error)
     if isinstance(spec, (list, tuple)) and spec and isinstance(spec[0], (str, os.PathLike)):
