@@ -13,11 +13,13 @@ from typing import Any
 
 from pitviper.sdk.errors import InputError, SourceLost
 from pitviper.sdk.sources import Frame, Source, open_source
+from pitviper.sdk.sources.schemes import find_scheme
 from pitviper.sdk.wakeup import Wakeup
 
 __all__ = ["Reconnect", "ReconnectingSource", "open_reconnecting"]
 
 _LOG = logging.getLogger("pitviper.sources")
+_WATCH = "watch"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ class ReconnectingSource(Source):
     @property
     def alive_at(self) -> float:
         """When the source was opened, or its opening begun, by the monotonic clock; now while it waits for that."""
-        return time.monotonic() if self._alive_at is None else self._alive_at
+        return (
+            time.monotonic() if self._alive_at is None else max(self._alive_at, self._source.alive_at or 0.0)
+        )
 
     @property
     def camera(self) -> Any:
@@ -122,7 +126,10 @@ class ReconnectingSource(Source):
                     yield replace(frame, index=last, flags=(*frame.flags, *flags))
                 return
             except OSError as error:
-                # Every SourceError is one, and so is what the sockets of a user's own source raise.
+                # Every SourceError is one, and so is what the sockets of a user's own source raise. A folder is lost
+                # when it is gone: opened again after silence or a bad image, it would miss what came meanwhile.
+                if self.info.kind == _WATCH and not isinstance(error, SourceLost):
+                    raise
                 skipped += self._source.skipped
                 base = last + 1
                 self._reopen(error, seen)
@@ -172,12 +179,18 @@ def open_reconnecting(spec: Any, policy: Reconnect | bool = True, **options: Any
         spec: As in `open_source`. An address, a device or a function can be opened again; an opened source and an
             iterable cannot.
         policy: True takes `Reconnect()`, False does not reconnect.
-        options: Those of `open_source`.
+        options: Those of `open_source`. A watched folder may be silent for ``give_up_s`` where that is longer than
+            ``timeout_s``; it is opened again only when it was gone.
 
     Raises:
         InputError: A policy for what cannot be opened again.
         SourceError: As from `open_source`.
     """
+
+    chosen = Reconnect() if policy is True else policy
+    if chosen and isinstance(spec, str) and find_scheme(spec).names[0] == _WATCH:
+        give_up_s = math.inf if chosen.give_up_s is None else chosen.give_up_s
+        options["timeout_s"] = max(options.get("timeout_s", 0.0), give_up_s)
 
     def opener() -> Source:
         return open_source(spec, **options)
@@ -188,6 +201,6 @@ def open_reconnecting(spec: Any, policy: Reconnect | bool = True, **options: Any
             f"a {type(spec).__name__} cannot be opened again; pass the address of the source, or a function"
         )
     opened = opener()
-    if policy is False or not again or not opened.info.live:
+    if not chosen or not again or not opened.info.live:
         return opened
-    return ReconnectingSource(opener, Reconnect() if policy is True else policy, opened=opened)
+    return ReconnectingSource(opener, chosen, opened=opened)

@@ -128,7 +128,11 @@ class Stream:
     @threshold.setter
     def threshold(self, value: float) -> None:
         chosen = resolve_threshold(value, {}, "Stream.threshold")
-        assert chosen is not None
+        if chosen is None:
+            raise InputError(
+                "Stream.threshold must be a probability in [0, 1), got None; budgets and calibrations are given to "
+                "stream(threshold=...)"
+            )
         self._threshold = chosen
 
     @property
@@ -343,8 +347,8 @@ def _checked_sinks(sinks: Any) -> tuple[Any, ...]:
             callable(getattr(sink, name, None)) for name in ("write", "close")
         ):
             raise InputError(
-                f"{sink!r} is no sink, which has write and close; wrap a function in sdk.Callback, and open paths "
-                "with sdk.open_sinks"
+                f"{sink!r} is no sink, which has write and close; wrap a function in pitviper.sdk.sinks.Callback, "
+                "and open paths with pitviper.sdk.sinks.open_sinks"
             )
     return tuple(sinks)
 

@@ -160,7 +160,12 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
     parser.add_argument(
         "--nodes", type=int, default=0, help="number of machines (1, or what torchrun started)"
     )
-    parser.add_argument("--precision", default="bf16-mixed", help="32-true, bf16-mixed (default), 16-mixed")
+    parser.add_argument(
+        "--precision",
+        default="bf16-mixed",
+        choices=("32-true", "bf16-mixed", "16-mixed"),
+        help="of the arithmetic; the weights are float32 (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per process (0: torch decides)")
     parser.add_argument("--workers", type=int, default=0, help="loader processes per process")
     parser.add_argument(
@@ -325,13 +330,19 @@ def _end(options: argparse.Namespace) -> int:
 
 def _prior(options: argparse.Namespace) -> int:
     from pitviper.train.prior import train_prior
+    from pitviper.train.processes import speaks_for_all
 
     config = read_config(options)
     assert isinstance(config, PriorConfig)
-    hardware = _hardware(options)
-    print(
-        train_prior(config, options.out, hardware=hardware, resume=options.resume, download=options.download)
+    made = train_prior(
+        config,
+        options.out,
+        hardware=_hardware(options),
+        resume=options.resume,
+        download=options.download,
     )
+    if speaks_for_all():
+        print(made)
     return 0
 
 

@@ -11,10 +11,13 @@ from typing import Any
 from PIL import Image
 
 from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT, load_vfm
+from pitviper.core.vfm.hub import read_header
 from pitviper.train.config import FDEPConfig
 from pitviper.train.data.splits import train_splits
 from pitviper.train.data.store import SYNTHETIC_SIDE
 from pitviper.train.point_config import SemanticPriorsConfig
+from pitviper.train.processes import speaks_for_all
+from pitviper.train.remarks import say
 
 TINY = "tiny-random"
 RANDOM = "random"
@@ -63,7 +66,13 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
     try:
         if drawn:
             return load_vfm(weights=weights, seed=config.seed, levels=levels)
-        return load_vfm(name or None, weights=weights, levels=levels)
+        vfm = load_vfm(name or None, weights=weights, levels=levels)
+        if not name and "mean" not in read_header(weights) and speaks_for_all():
+            say(
+                f"{weights} says neither what model it is nor how frames are scaled: its shapes were read, and "
+                "ImageNet's mean and deviation taken, as DINO's models have them; name the model with --vfm for its own"
+            )
+        return vfm
     except (OSError, ImportError):
         raise
     except ValueError as error:
@@ -132,12 +141,14 @@ def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM
 
 
 def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:
-    """What a run's summary says of its foundation model: name, levels, width, patch, and the hash of its file."""
+    """What a run's summary says of its foundation model: name, levels, width, patch, scaling, its file's hash."""
     facts: dict[str, Any] = {
         "name": _shown_name(config),
         "levels": list(vfm.levels),
         "dim": vfm.D,
         "patch_size": vfm.patch_size,
+        "mean": vfm.mean.flatten().tolist(),
+        "std": vfm.std.flatten().tolist(),
     }
     if config.vfm_weights:
         with Path(config.vfm_weights).open("rb") as file:

@@ -123,7 +123,6 @@ def new_transformer(config: PriorConfig, *, grid: int) -> nn.Module:
         positions_of_prefix=False,
         layer_scale=False,
         qkv_bias=True,
-        pre_norm=False,
     )
     settings = architecture.timm_settings()
     network: Any = timm.create_model(

@@ -370,9 +370,21 @@ def describe_set(dataset: Dataset) -> dict[str, Any]:
 
 
 def save_weights(network: nn.Module, path: Path, **metadata: str) -> None:
-    """Write weights in training form as safetensors, whole or not at all; ``metadata`` goes into the header."""
+    """Write weights in training form as safetensors, whole or not at all; ``metadata`` goes into the header.
+
+    Raises:
+        OSError: They cannot be written; what the file held before is kept.
+    """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     of_training = ("samf", "scam", "vfm", "main_statistics", "teacher_statistics")
     foreign = [name for name in tensors if name.startswith(of_training)]
     assert not foreign, f"kept weights are the plain network's, not {foreign[:3]}"
-    write_whole(path, save(tensors, metadata=metadata))
+    try:
+        write_whole(path, save(tensors, metadata=metadata))
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"weights cannot be written ({error.strerror or error}); what was saved before is kept. Make room, then go "
+            "on with --resume",
+            str(path),
+        ) from error

@@ -41,7 +41,6 @@ class Architecture:
         positions_of_prefix: The position grid also has entries for class token and registers.
         layer_scale: Residual branches are scaled per channel.
         qkv_bias: The projections to queries, keys and values have a bias.
-        pre_norm: A norm comes before the first block.
     """
 
     timm_name: str
@@ -56,7 +55,6 @@ class Architecture:
     positions_of_prefix: bool
     layer_scale: bool
     qkv_bias: bool
-    pre_norm: bool
 
     def timm_settings(self) -> dict[str, Any]:
         """Arguments with which ``timm.create_model(timm_name)`` builds it; none for a model with rotary positions."""
@@ -75,7 +73,6 @@ class Architecture:
             "reg_tokens": self.registers,
             "no_embed_class": not self.positions_of_prefix,
             "init_values": 1e-5 if self.layer_scale else None,
-            "pre_norm": self.pre_norm,
         }
 
 
@@ -94,6 +91,11 @@ def recognise(state: Mapping[str, Tensor], *, heads: int | None = None) -> Archi
         if key not in state:
             shown = ", ".join(sorted(state)[:3]) or "nothing"
             raise ValueError(f"the file has no tensor {key} (it holds {shown}, ...): {advice}")
+    if "norm_pre.weight" in state:
+        raise ValueError(
+            f"a norm before the first block, as CLIP's and PE's transformers have it, and their activation and rotary "
+            f"positions leave no tensor to tell them by: {advice}"
+        )
     width, _, patch, other = state["patch_embed.proj.weight"].shape
     if patch != other:
         raise ValueError(f"patches must be square, the file has {patch}x{other}")
@@ -107,7 +109,7 @@ def recognise(state: Mapping[str, Tensor], *, heads: int | None = None) -> Archi
         raise ValueError(f"a gated MLP with learned positions is not recognised by shape: {advice}")
     if heads is None and width not in HEADS:
         raise ValueError(
-            f"width {width} has no usual number of attention heads: {advice}, or heads= to load_vfm"
+            f"width {width} has no usual number of attention heads: {advice} (in Python heads= of load_vfm does too)"
         )
     count = heads if heads is not None else HEADS[width]
     if width % count:
@@ -131,7 +133,6 @@ def recognise(state: Mapping[str, Tensor], *, heads: int | None = None) -> Archi
         positions_of_prefix=of_prefix and "register_tokens" not in state,
         layer_scale=any(f"blocks.0.{k}" in state for k in ("ls1.gamma", "gamma_1")),
         qkv_bias="blocks.0.attn.qkv.bias" in state,
-        pre_norm="norm_pre.weight" in state,
     )
 
 

@@ -115,6 +115,8 @@ def load_vfm(
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"no weights file at {weights}")
     state = None if weights is None else _read(Path(weights))
+    if state is not None:
+        _require_naming(state, Path(weights or ""))
     stated = {} if weights is None else read_header(weights)
     name = name or stated.get("timm")
     if name is None:
@@ -220,7 +222,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return load_file(path)
+        state = load_file(path)
+    else:
+        state = _read_pickle(path)
+    # What DistributedDataParallel saves has the prefix.
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"{path.name} holds a {type(state).__name__}; save the state dict of the model")
@@ -229,6 +238,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path.name} holds more than tensors; save the state dict of the model alone")
     return dict(state)
+
+
+def _require_naming(state: Mapping[str, Tensor], path: Path) -> None:
+    if any(key.startswith("embeddings.patch_embeddings.") for key in state):
+        raise ValueError(
+            f"{path.name} names its tensors as the library transformers does; take the model.safetensors of timm's "
+            "repository of the same model, or the .pth file of its authors"
+        )
 
 
 def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:

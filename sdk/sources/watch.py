@@ -150,6 +150,8 @@ class WatchedFolder(Source):
                 return parse_events(os.read(self._inotify, 1 << 16))
             if self._interrupted:
                 return []
+            # It waits on purpose: silence is no sign of a fault here, and its own limit ends it.
+            self._alive_at = time.monotonic()
             if time.monotonic() >= end:
                 raise SourceTimeout(
                     f"{self.info.name}: no new image for {self._timeout_s:g} s after {index}; is something writing to "

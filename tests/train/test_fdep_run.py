@@ -80,7 +80,13 @@ def test_summary(run: Path, settings: FDEPConfig) -> None:
     summary = json.loads((run / "run.json").read_text())
     assert summary["recipe"] == "fdep"
     assert FDEPConfig.from_dict(summary["config"]) == settings
-    assert summary["vfm"] == {"name": "tiny-random", "levels": [2, 4], "dim": 32, "patch_size": 16}
+    assert summary["vfm"].keys() > {"mean", "std"}
+    assert {key: summary["vfm"][key] for key in ("name", "levels", "dim", "patch_size")} == {
+        "name": "tiny-random",
+        "levels": [2, 4],
+        "dim": 32,
+        "patch_size": 16,
+    }
     assert summary["history"][0].keys() >= {"loss", "main", "light", "soft_iou", "hard_bce"}
     assert [record["epoch"] for record in summary["history"]] == [1, 2]
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pitviper.core.vfm import FrozenVFM, TinyRandomViT
+from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
 from pitviper.train import foundation
 from pitviper.train.config import FDEPConfig
 from pitviper.train.foundation import describe_vfm, open_vfm
@@ -29,7 +31,12 @@ def test_levels_are_passed_on() -> None:
     config = FDEPConfig(vfm="tiny-random", levels=(2, 3))
     vfm = open_vfm(config)
     assert vfm.levels == (2, 3)
-    assert describe_vfm(config, vfm) == {"name": "tiny-random", "levels": [2, 3], "dim": 32, "patch_size": 16}
+    shown = describe_vfm(config, vfm)
+    assert [shown.pop(key) for key in ("mean", "std")] == [
+        pytest.approx(IMAGENET_MEAN),
+        pytest.approx(IMAGENET_STD),
+    ]
+    assert shown == {"name": "tiny-random", "levels": [2, 3], "dim": 32, "patch_size": 16}
     with pytest.raises(ValueError, match=r"within 1 and 4, the blocks of this backbone; got \(3, 6\)"):
         open_vfm(FDEPConfig(vfm="tiny-random", levels=(3, 6)))
 
@@ -67,7 +74,9 @@ def test_broken_file(tmp_path: Path, name: str) -> None:
         open_vfm(FDEPConfig(vfm_weights=str(path)), download=True)
 
 
-def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_asked_of_timm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[tuple[str | None, dict[str, Any]]] = []
 
     def load(name: str | None = None, **named: Any) -> FrozenVFM:
@@ -76,10 +85,12 @@ def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(foundation, "load_vfm", load)
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(b"weights")
+    save_file({"weights": torch.zeros(2)}, path)
     named = FDEPConfig(vfm="vit_x", vfm_weights=str(path), levels=(3, 6))
     open_vfm(named)
+    assert capsys.readouterr().err == ""
     open_vfm(FDEPConfig(vfm_weights=str(path)))
+    assert "neither what model it is nor how frames are scaled" in capsys.readouterr().err
     open_vfm(FDEPConfig(vfm="vit_x"), download=True)
     open_vfm(FDEPConfig(vfm="random:vit_x", seed=5))
     drawn = FDEPConfig(vfm="random", vfm_weights=str(path), seed=6)
@@ -92,7 +103,7 @@ def test_what_is_asked_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (None, {"weights": str(path), "seed": 6}),
     ]
     facts = describe_vfm(named, FrozenVFM(TinyRandomViT()))
-    assert facts["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert facts["name"] == "vit_x"
     shown = describe_vfm(drawn, FrozenVFM(TinyRandomViT()))["name"]
     assert shown == "random weights in the architecture of mine.safetensors"

@@ -87,6 +87,8 @@ def test_what_cannot_be_recognised() -> None:
         ValueError, match="width 416 has no usual number of attention heads: give the timm name"
     ):
         recognise(state_of(416))
+    with pytest.raises(ValueError, match=r"norm before the first block.*give the timm name"):
+        recognise(state_of() | {"norm_pre.weight": torch.empty(384)})
     with pytest.raises(ValueError, match="5 heads do not divide the width 384"):
         recognise(state_of(), heads=5)
     with pytest.raises(ValueError, match="1371 learned positions are no square grid"):

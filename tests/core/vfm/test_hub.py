@@ -241,6 +241,22 @@ def test_a_file_states_how_it_was_trained(timm: Any, tmp_path: Path) -> None:
     assert vfm.std.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
+def test_files_of_other_libraries(timm: Any, tmp_path: Path) -> None:
+    foreign = tmp_path / "dino.safetensors"
+    save_file({"embeddings.patch_embeddings.weight": torch.zeros(4, 3, 16, 16)}, foreign)
+    for name in (None, "vit_tiny_patch16_224"):
+        with pytest.raises(
+            ValueError, match=r"as the library transformers does; take .* of timm's repository"
+        ):
+            load_vfm(name, weights=foreign)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    save_file(
+        {f"module.{key}": value for key, value in model.state_dict().items()}, tmp_path / "ddp.safetensors"
+    )
+    given = load_vfm("vit_tiny_patch16_224", weights=tmp_path / "ddp.safetensors")
+    assert torch.equal(given.backbone.model.pos_embed, model.pos_embed)
+
+
 def test_wrong_tags_hybrids_and_files_are_said(timm: Any, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"cannot make 'vit_small_patch14_dinov2\.lvd142'.*with weights: .*lvd142m"
