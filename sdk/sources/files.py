@@ -77,6 +77,10 @@ def find_images(spec: str) -> list[Path]:
     images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     kinds = ", ".join(sorted(IMAGE_SUFFIXES))
     if not images and folder.is_dir():
+        from pitviper.sdk.record.recorder import INDEX
+
+        if (folder / INDEX).is_file():
+            raise SourceError(f"{spec}: a recording and no folder of images; open it as replay://{spec}")
         raise SourceError(
             f"{spec}: a folder of {len(found)} entries without an image; expected {kinds}. "
             "Subfolders are not searched: name the one that holds the frames"

@@ -170,7 +170,10 @@ def polled(stream: sdk.Stream) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sinks": [print]}, "is no sink, which has write and close; wrap a function in pitviper.sdk.sinks.Callback"),
+        (
+            {"sinks": [print]},
+            "is no sink, which has write and close; wrap a function in pitviper.sdk.sinks.Callback",
+        ),
         ({"sinks": ["out.jsonl"]}, "'out.jsonl' is no sink"),
         ({"sinks": "out.jsonl"}, "sinks is a sequence of sinks"),
         ({"tracker": sdk.Tracker}, "tracker has no update: got .*Tracker.*sdk"),

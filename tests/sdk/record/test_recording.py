@@ -311,3 +311,11 @@ def test_the_header_says_what_was_recorded(record: Make) -> None:
     first = json.loads((folder / "index.jsonl").read_bytes().splitlines()[0])
     assert first["schema"] == "pitviper.recording/1"
     assert replace(header, setup=None).encoding == "raw"
+
+
+def test_a_recording_that_is_opened_as_a_folder_is_named(record: Callable[..., Path]) -> None:
+    folder = record("raw")
+    with pytest.raises(
+        sdk.SourceError, match=f"a recording and no folder of images; open it as replay://{folder}"
+    ):
+        open_source(str(folder))
