@@ -163,8 +163,7 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
     parser.add_argument(
         "--precision",
         default="bf16-mixed",
-        choices=("32-true", "bf16-mixed", "16-mixed"),
-        help="of the arithmetic; the weights are float32 (default: %(default)s)",
+        help="32-true, bf16-mixed (default), 16-mixed; the weights are float32 in each",
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per process (0: torch decides)")
     parser.add_argument("--workers", type=int, default=0, help="loader processes per process")

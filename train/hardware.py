@@ -11,6 +11,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Of the arithmetic, by Fabric's names; the weights are float32 in each."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -19,7 +22,7 @@ class Hardware:
     Attributes:
         accelerator: Of ``lightning_fabric.Fabric``.
         devices: Processes on each node, of ``Fabric``; under torchrun "auto" is what torchrun started.
-        precision: Of ``Fabric``.
+        precision: One of `PRECISIONS`.
         threads: CPU threads of a process; 0: torch decides.
         workers: Loader processes of a process.
         nodes: Machines; under torchrun 0 is what torchrun started, else 1.
@@ -42,9 +45,11 @@ def launch(hardware: Hardware, seed: int) -> Fabric:
     """Start the processes of a run on this hardware, or join those of torchrun or srun, each with the same seed.
 
     Raises:
-        ValueError: The machine has no such hardware or no compiler, or the launcher started another number of
-            processes.
+        ValueError: No such precision, the machine has no such hardware or no compiler, or the launcher started another
+            number of processes.
     """
+    if hardware.precision not in PRECISIONS:
+        raise ValueError(f"--precision {hardware.precision} is none of {', '.join(PRECISIONS)}")
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices

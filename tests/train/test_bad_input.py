@@ -184,7 +184,9 @@ def test_hardware_that_there_is_not(tiny: Path, fails: Fails, monkeypatch: pytes
     data = ["--data", str(tiny)]
     assert "--accelerator quantum" in fails("supervised", *data, "--accelerator", "quantum")
     assert "--devices 0" in fails("supervised", *data, "--devices", "0")
-    assert "--precision 7" in fails("supervised", *data, "--precision", "7")
+    for precision in ("7", "bf16-true"):
+        message = fails("supervised", *data, "--precision", precision)
+        assert f"--precision {precision} is none of 32-true, bf16-mixed, 16-mixed" in message
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler is not found; install g++" in fails("supervised", *data, "--compile")
     compiled = fails("fdep", "--vfm", "tiny-random", *data, "--compile")

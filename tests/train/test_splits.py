@@ -71,8 +71,11 @@ def test_the_splits_that_judged_are_opened_again_or_refused(
     judged = [describe_set(val)]
     assert judged_splits([str(root)], judged) == [val]
     assert judged_splits([str(root)], []) == [], "a run without val split has none afterwards"
-    shutil.copy(root / "images/000.png", root / "images/0001.png")
-    shutil.copy(root / "masks/000.png", root / "masks/0001.png")
+    for folder in ("images", "masks"):
+        shutil.copy(root / folder / "000.png", root / folder / "0001.png")
+    assert judged_splits([str(root)], judged) == [val], "one more frame to train with"
+    for folder in ("images", "masks"):
+        shutil.copy(root / folder / "000.png", root / folder / "023.png")
     with pytest.raises(
         DatasetError, match=r"val split of mine has changed since the run .* put its frames and lists"
     ):
