@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.fa_budget import FaBudget
     from pitviper.sdk.log_odds import LogOdds
     from pitviper.sdk.pipeline import Pipeline
-    from pitviper.sdk.reconnect import Reconnect
+    from pitviper.sdk.reconnect import Reconnect, open_reconnecting
     from pitviper.sdk.thermal import ThermalMonitor
     from pitviper.sdk.tracking import MotionModel, Track, Tracker, TrackerStats
 

@@ -49,6 +49,8 @@ def resolve_threshold(threshold: float | None, others: dict[str, Any], call: str
     if isinstance(threshold, LogOdds):
         return threshold
     try:
+        if isinstance(threshold, bool):
+            raise TypeError
         value = float(threshold)
     except (TypeError, ValueError) as error:
         raise InputError(f"threshold must be a probability in [0, 1), got {threshold!r}") from error

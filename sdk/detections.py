@@ -104,6 +104,8 @@ class Detections:
         name: Name of the frame in its source (a file name, for instance), or None.
         tracks: Confirmed and coasting tracks at the time of the frame, by id; None where no tracker ran. They are
             those of the whole frame, after ``filter`` and indexing too.
+        probability: What `score_map`, `log_odds_map` and `mask` are read from, or None; shared by what was filtered
+            from this result.
 
     Raises:
         InputError: Arrays of different length, of another shape or not convertible; values that cannot be.
@@ -143,6 +145,13 @@ class Detections:
             raise InputError("score must be a probability in [0, 1]; pass sigmoid(logit), not the logit")
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         object.__setattr__(self, "flags", tuple(sorted(set(self.flags))))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickled and deep-copied arrays come back writable; a result never is.
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+        self.__dict__.update(state)
 
     @classmethod
     def empty(cls, shape: tuple[int, int], **values: Any) -> Detections:
@@ -261,7 +270,7 @@ class Detections:
             area_px: Smallest and largest area in pixels, both included.
 
         Raises:
-            InputError: ``keep`` is not bool [N].
+            InputError: ``keep`` is not bool [N], or ``area_px`` no pair.
         """
         passed = np.ones(len(self), np.bool_)
         if keep is not None:
@@ -274,6 +283,8 @@ class Detections:
         if min_snr is not None:
             passed &= self.snr >= min_snr
         if area_px is not None:
+            if not (isinstance(area_px, (tuple, list)) and len(area_px) == 2):
+                raise InputError(f"area_px must be a pair (smallest, largest) in pixels, got {area_px!r}")
             passed &= (self.area_px >= area_px[0]) & (self.area_px <= area_px[1])
         return self[passed]
 

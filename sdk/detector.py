@@ -14,12 +14,13 @@ import numpy as np
 
 from pitviper.core.manifest import Manifest, Package, PackageError
 from pitviper.sdk.aliases import resolve_precision, resolve_threshold
+from pitviper.sdk.arguments import is_whole, require_whole
 from pitviper.sdk.contexts import Contexts
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.engines import Engine, EngineInfo, open_engine
 from pitviper.sdk.errors import InputError, ModelError
 from pitviper.sdk.fa_budget import Threshold, resolve_budget
-from pitviper.sdk.frame_path import FramePath
+from pitviper.sdk.frame_path import MAX_TARGETS, FramePath
 from pitviper.sdk.frames import SMALLEST, CheckedFrame, check_frame
 from pitviper.sdk.model import open_model
 from pitviper.sdk.tiling import Tiling
@@ -78,7 +79,7 @@ class Detector:
         device: str = "auto",
         precision: str = "auto",
         threshold: Threshold | None = None,
-        max_targets: int = 256,
+        max_targets: int = MAX_TARGETS,
         tile: Tiling | None = None,
         threads: int | None = None,
         warmup: bool | tuple[int, int] = True,
@@ -86,6 +87,8 @@ class Detector:
         **others: Any,
     ) -> None:
         precision = resolve_precision(precision, others)
+        if not isinstance(device, str):
+            raise InputError(f"device must be a string such as 'auto', 'cpu' or 'cuda:0', got {device!r}")
         _check_settings(max_targets, threads, tile, warmup, contexts)
         self._package = model if isinstance(model, Package) else open_model(model)
         given = resolve_threshold(resolve_budget(threshold, self._package), others, "Detector")
@@ -98,6 +101,10 @@ class Detector:
                 for _ in range(contexts)
             ]
             running, self._info = [one for one, _ in opened], opened[0][1]
+        elif not isinstance(engine, Engine):
+            raise InputError(
+                f"engine must be 'auto', a name of `engines` or an Engine of your own, got {engine!r}"
+            )
         elif (device, precision, threads, contexts) == ("auto", "auto", None, 1):
             running, self._info = [engine], engine.info
         else:
@@ -202,6 +209,7 @@ class Detector:
         queue: int | None = None,
         max_age_s: float | None = None,
         reconnect: Reconnect | bool = True,
+        **others: Any,
     ) -> Stream:
         """Targets of every frame of a source, one after another: an iterator and a context manager.
 
@@ -239,7 +247,7 @@ class Detector:
         try:
             settings = StreamSettings(
                 mode=mode,
-                threshold=self._chosen(threshold, {}, "stream"),
+                threshold=self._chosen(threshold, others, "stream"),
                 timeout_s=timeout_s,
                 every=every,
                 keep_maps=keep_maps,
@@ -248,7 +256,7 @@ class Detector:
                 max_age_s=max_age_s,
                 reconnect=reconnect,
             )
-        except InputError:
+        except (InputError, TypeError):
             close_all(sinks, quietly=True)
             raise
         return Stream(self, source, settings, sinks, monitor=monitor, tracker=tracker)
@@ -327,23 +335,18 @@ class Detector:
 def _check_settings(
     max_targets: object, threads: object, tile: object, warmup: object, contexts: object
 ) -> None:
-    for name, value in (("max_targets", max_targets), ("contexts", contexts)):
-        if not _positive(value):
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if threads is not None and not _positive(threads):
-        raise InputError(
-            f"threads must be a whole number of at least 1, or None for the runtime's choice, got {threads!r}"
-        )
+    require_whole("max_targets", max_targets, least=1)
+    require_whole("contexts", contexts, least=1)
+    if threads is not None:
+        require_whole("threads", threads, least=1, note=", or None for the runtime's choice")
     if tile is not None and not isinstance(tile, Tiling):
         raise InputError(f"tile must be a Tiling or None, got {tile!r}; for example Tiling(side=1024)")
     if isinstance(warmup, bool):
         return
-    if not (isinstance(warmup, tuple) and len(warmup) == 2 and all(map(_positive, warmup))):
+    if not (
+        isinstance(warmup, tuple) and len(warmup) == 2 and all(is_whole(side) and side > 0 for side in warmup)
+    ):
         raise InputError(f"warmup must be True, False or the (H, W) of a frame, got {warmup!r}")
-
-
-def _positive(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _operating_point(package: Package) -> float:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
+from pitviper.sdk.arguments import require_whole
 from pitviper.sdk.calibration import LOG_ODDS, PROBABILITY, Calibration, model_identity
-from pitviper.sdk.errors import InputError, SourceError
+from pitviper.sdk.errors import SourceError
 from pitviper.sdk.log_odds import LogOdds
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def calibrate(
         InputError: An argument out of range, or fewer frames than one block.
         SourceError: The source failed, or `SourceTimeout`: no frame came in time.
     """
-    if frames is not None and frames < 1:
-        raise InputError(f"frames must be at least 1, got {frames}")
+    if frames is not None:
+        require_whole("frames", frames, least=1, note=", or None")
+    if block is not None:
+        require_whole("block", block, least=1, note=" (frames), or None")
     fps = source.info.fps if budget is None or budget.fps is None else budget.fps
     size = max(1, round(fps)) if block is None and fps else block or 1
     scores: list[float] = []

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from pitviper.core.manifest import Manifest, OperatingPoint, Package
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ class FaBudget:
         if self.per_frame is None and self.per_hour is None:
             raise InputError("a FaBudget needs per_frame= or per_hour=; for example FaBudget(per_frame=0.1)")
         for name in ("per_frame", "per_hour", "fps"):
-            value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < math.inf):
-                raise InputError(f"{name} of a FaBudget must be a number above 0, got {value!r}")
+            if (value := getattr(self, name)) is not None:
+                require_number(f"{name} of a FaBudget", value, above=0)
 
     def frames_allowed(self, *, fps: float | None = None, block: int = 1) -> float:
         """Allowed rate per block of frames: per frame by default.

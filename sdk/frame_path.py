@@ -11,7 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.maps import ProbabilityMap
 from pitviper.sdk.tiling import Tiling, run_tiled
 
-__all__ = ["FramePath"]
+__all__ = ["MAX_TARGETS", "FramePath"]
+
+MAX_TARGETS: Final = 256
+"""Most targets of one frame where nobody says otherwise."""
 
 _LARGEST_BATCH = 8
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError, SourceLost
 from pitviper.sdk.sources import Frame, Source, open_source
 from pitviper.sdk.sources.schemes import find_scheme
@@ -42,16 +43,12 @@ class Reconnect:
     give_up_s: float | None = 60.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.first_s <= self.longest_s < math.inf:
-            raise InputError(
-                f"needed is 0 < first_s <= longest_s, in seconds; got {self.first_s!r} and {self.longest_s!r}"
-            )
-        if not 1 <= self.factor < math.inf:
-            raise InputError(f"factor must be at least 1, got {self.factor!r}")
-        if self.give_up_s is not None and not self.give_up_s > 0:
-            raise InputError(
-                f"give_up_s must be above 0 seconds, or None to go on for ever; got {self.give_up_s!r}"
-            )
+        require_number("first_s", self.first_s, above=0, unit="seconds")
+        require_number("longest_s", self.longest_s, least=self.first_s, unit="seconds (first_s)")
+        require_number("factor", self.factor, least=1)
+        if self.give_up_s is not None:
+            unit = "seconds, or None to go on for ever"
+            require_number("give_up_s", self.give_up_s, above=0, unit=unit, endless=True)
 
     def waits(self) -> Iterator[float]:
         """Seconds to wait before each attempt."""

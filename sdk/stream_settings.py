@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pitviper.sdk.arguments import require_number, require_whole
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.feeds import FeedPlan
 from pitviper.sdk.reconnect import Reconnect
@@ -43,22 +44,20 @@ class StreamSettings:
             raise InputError(f"stream mode {self.mode!r} does not exist; there are {', '.join(MODES)}")
         if self.on_error not in _POLICIES:
             raise InputError(f"on_error {self.on_error!r} does not exist; there are {', '.join(_POLICIES)}")
-        if self.every < 1:
-            raise InputError(f"every must be at least 1 (process every n-th frame), got {self.every}")
-        if not self.timeout_s > 0:
-            raise InputError(f"timeout_s must be above 0 seconds, got {self.timeout_s}")
+        require_whole("every", self.every, least=1, note=" (process every n-th frame)")
+        require_number("timeout_s", self.timeout_s, above=0, unit="seconds", endless=True)
         if not isinstance(self.reconnect, (bool, Reconnect)):
             raise InputError(f"reconnect must be True, False or a Reconnect, got {self.reconnect!r}")
-        if self.queue is not None and self.queue < 1:
-            raise InputError(f"queue must be at least 1 frame, got {self.queue}")
+        if self.queue is not None:
+            require_whole("queue", self.queue, least=1, note=" (frames), or None")
         if self.queue not in (None, 1) and self.mode in ("latest", "auto"):
             raise InputError(
                 f"queue={self.queue} needs mode all, fresh or throughput; latest keeps one frame, the newest"
             )
         if self.max_age_s is not None and self.mode != "fresh":
             raise InputError(f'max_age_s belongs to mode="fresh"; mode is {self.mode!r}')
-        if self.max_age_s is not None and not self.max_age_s > 0:
-            raise InputError(f"max_age_s must be above 0 seconds, got {self.max_age_s}")
+        if self.max_age_s is not None:
+            require_number("max_age_s", self.max_age_s, above=0, unit="seconds", endless=True)
 
     def chosen_mode(self, live: bool) -> str:
         """The mode that ``auto`` stands for."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.sdk.arguments import require_whole
 from pitviper.sdk.errors import InputError
 
 __all__ = ["SMALLEST_OVERLAP", "Tiling", "run_tiled", "tile_cuts"]
@@ -44,14 +45,9 @@ class Tiling:
     overlap: int = 192
 
     def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise InputError(f"Tiling.max_pixels must be at least 1, got {self.max_pixels}")
-        if self.overlap < SMALLEST_OVERLAP:
-            raise InputError(f"Tiling.overlap must be at least {SMALLEST_OVERLAP} px, got {self.overlap}")
-        if self.side < 2 * self.overlap:
-            raise InputError(
-                f"Tiling.side must be at least twice the overlap ({2 * self.overlap} px), got {self.side}"
-            )
+        require_whole("Tiling.max_pixels", self.max_pixels, least=1)
+        require_whole("Tiling.overlap", self.overlap, least=SMALLEST_OVERLAP, note=" px")
+        require_whole("Tiling.side", self.side, least=2 * self.overlap, note=" px, twice the overlap")
 
     def applies_to(self, height: int, width: int) -> bool:
         """Whether a frame of this size is cut."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pitviper.core.metrics.components import Components, find_components
+from pitviper.kernels.robust import robust_deviation
 
 CLASSES = ("filamentary", "camouflaged", "faint", "salient")
 """Names in their order of precedence: a target has the first whose condition it meets, and every one meets the last."""
@@ -33,7 +34,6 @@ _BOXES = (3, 9)
 _FRAME = 3
 _AS_BRIGHT = 0.5
 _RANGE = (1.0, 99.0)
-_MAD = 1.4826
 # Rounding of a frame far from 0 must neither decide a tie nor pass for noise.
 _ROUNDING = 1e-9
 
@@ -126,7 +126,7 @@ def _contrast(
     rest = ring - level - terms(rows, columns) @ plane
     offset = np.median(rest)
     above = values[y, x] - level - terms(y, x) @ plane - offset
-    return float(above.mean()), _MAD * float(np.median(np.abs(rest - offset)))
+    return float(above.mean()), robust_deviation(rest, about=offset)
 
 
 def _shape(y: NDArray[np.int64], x: NDArray[np.int64]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pitviper.core.models.base import DetectorNetwork
-from pitviper.core.modules.blocks import FCNHead, residual_stage
+from pitviper.core.modules.blocks import FCNHead, residual_stage, strided_layers
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class ACM(DetectorNetwork):
         self.required_multiple = 16
         self.input_norm = nn.BatchNorm2d(config.in_channels, affine=False)
         self.stem = nn.Sequential(
-            *_conv_norm(config.in_channels, 8, stride=2),
-            *_conv_norm(8, 8),
-            *_conv_norm(8, 16),
+            *strided_layers(config.in_channels, 8, stride=2),
+            *strided_layers(8, 8),
+            *strided_layers(8, 16),
             nn.MaxPool2d(3, 2, 1),
         )
         self.layer1 = residual_stage(16, 16, n)
@@ -114,8 +114,3 @@ class ACM(DetectorNetwork):
                 logits, scale_factor=4.0, mode="bilinear", align_corners=self.config.align_corners
             )
         )
-
-
-def _conv_norm(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-    return conv, nn.BatchNorm2d(out_channels), nn.ReLU()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pitviper.core.models.acm import AsymmetricFusion
 from pitviper.core.models.base import DetectorNetwork
-from pitviper.core.modules.blocks import FCNHead, residual_stage
+from pitviper.core.modules.blocks import FCNHead, residual_stage, strided_layers
 
 # Opposite directions of the compass are four apart.
 _COMPASS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
@@ -188,9 +188,9 @@ class ALCNetPort(DetectorNetwork):
         self.required_multiple = 16
         self.input_norm = nn.BatchNorm2d(config.in_channels)
         self.stem = nn.Sequential(
-            *_strided(config.in_channels, 8, stride=2),
-            *_strided(8, 8),
-            *_strided(8, 16),
+            *strided_layers(config.in_channels, 8, stride=2),
+            *strided_layers(8, 8),
+            *strided_layers(8, 16),
             nn.MaxPool2d(3, 2, 1),
         )
         self.layer1 = residual_stage(16, 16, config.blocks)
@@ -218,8 +218,3 @@ class ALCNetPort(DetectorNetwork):
         logits = self.head(self.deconv0(y))
         full = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
         return OrderedDict(final=full)
-
-
-def _strided(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-    return conv, nn.BatchNorm2d(out_channels), nn.ReLU()

@@ -61,6 +61,12 @@ def conv_norm_relu(in_channels: int, out_channels: int, k: int = 3) -> nn.Sequen
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
+def strided_layers(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
+    """3x3 convolution without bias, batch norm and ReLU, to be unpacked into a sequence: ACM's and ALCNet's stems."""
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(out_channels), nn.ReLU()
+
+
 def upsample2(x: Tensor) -> Tensor:
     """Bilinear [B, C, H, W] -> [B, C, 2 H, 2 W] with aligned corners."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)

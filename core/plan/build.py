@@ -16,6 +16,7 @@ from pitviper.core.plan.lowering import Lowering, PlanError
 from pitviper.core.plan.onnx_graph import read_graph
 from pitviper.kernels import NORMALISATION
 from pitviper.kernels.extract_targets import reference as extraction
+from pitviper.kernels.robust import MAD_TO_DEVIATION
 from pitviper.kernels.standardise import reference as standardisation
 
 
@@ -70,7 +71,7 @@ def _frame_rule() -> FrameRule:
         extraction.RING_GAP,
         extraction.RING_REACH,
         extraction.RING_FEWEST,
-        extraction.MAD_TO_DEVIATION,
+        MAD_TO_DEVIATION,
     )
 
 

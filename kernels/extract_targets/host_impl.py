@@ -11,12 +11,13 @@ import numpy.typing as npt
 from pitviper.kernels import checks, native
 from pitviper.kernels.extract_targets import reference
 from pitviper.kernels.extract_targets.targets import Targets
+from pitviper.kernels.robust import MAD_TO_DEVIATION
 
 RING = (
     reference.RING_GAP,
     reference.RING_REACH,
     reference.RING_FEWEST,
-    reference.MAD_TO_DEVIATION,
+    MAD_TO_DEVIATION,
 )
 
 

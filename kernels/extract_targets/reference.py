@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pitviper.kernels.extract_targets.targets import Targets
+from pitviper.kernels.robust import robust_deviation
 
 RING_GAP: Final = 2
 """Pixels around the box that the ring leaves out: a target's own blur reaches into them."""
@@ -20,8 +21,6 @@ RING_REACH: Final = 8
 """Outer Chebyshev distance of the ring from the box, in pixels."""
 RING_FEWEST: Final = 8
 """A ring of fewer pixels says nothing about the noise; the contrast is then NaN."""
-MAD_TO_DEVIATION: Final = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 
 def extract_targets_reference(
@@ -111,7 +110,7 @@ def contrast(
     high, low = float(values.max()) - centre, float(values.min()) - centre
     excess = high if high >= -low else low
     distances = np.abs(ring - centre)
-    deviation = MAD_TO_DEVIATION * float(np.median(distances))
+    deviation = robust_deviation(ring, about=centre)
     if deviation == 0.0:
         deviation = float(np.sqrt(np.mean(distances**2)))
     if deviation == 0.0:

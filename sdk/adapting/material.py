@@ -17,6 +17,7 @@ from pitviper.core.points import PointLabels, Points, read_table, require_points
 from pitviper.sdk.adapting.choice import choose_frames, points_at
 from pitviper.sdk.adapting.looking import Looked, look
 from pitviper.sdk.adapting.trust import TrackRule, believe
+from pitviper.sdk.arguments import require_number, require_whole
 from pitviper.sdk.calibration import model_identity
 from pitviper.sdk.errors import InputError, SinkError, SourceError
 from pitviper.sdk.frame_files import require_an_end, write_frame
@@ -77,11 +78,11 @@ def gather(
         SinkError: The folder cannot be written.
     """
     require_an_end(spec)
-    if track_frames < 0 or (frames is not None and frames < 1) or (fps is not None and not fps > 0):
-        raise InputError(
-            f"frames must be at least 1, fps above 0 and track_frames at least 0, got {frames}, {fps} and "
-            f"{track_frames}"
-        )
+    require_whole("track_frames", track_frames, least=0)
+    if frames is not None:
+        require_whole("frames", frames, least=1, note=", or None")
+    if fps is not None:
+        require_number("fps", fps, above=0)
     rule = rule or TrackRule()
     settings = {"fps": fps, "frames": frames, "track_frames": track_frames, **asdict(rule)}
     asked = _asked(detector, spec, points, settings)

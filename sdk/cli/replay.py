@@ -93,6 +93,7 @@ def _check_frames(source: ReplaySource, args: argparse.Namespace) -> int:
 def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.engines.registry import sets_threads
+    from pitviper.sdk.frame_path import MAX_TARGETS
 
     setup = source.recording.header.setup
     engine = {} if setup is None else setup.engine
@@ -110,7 +111,7 @@ def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
         device=args.device or str(recorded.get("device", "auto")),
         precision=args.precision or str(recorded.get("precision", "auto")),
         threads=args.threads if args.threads is not None else threads,
-        max_targets=256 if setup is None else setup.max_targets,
+        max_targets=MAX_TARGETS if setup is None else setup.max_targets,
     )
 
 

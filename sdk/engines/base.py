@@ -49,6 +49,7 @@ class EngineStatus:
     version: str | None = None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs the network of one package. ``Detector`` calls it from one thread at a time."""
 

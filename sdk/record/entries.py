@@ -18,6 +18,7 @@ import numpy as np
 from pitviper.sdk.cameras import Telemetry
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SourceError
+from pitviper.sdk.frame_path import MAX_TARGETS
 from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.sources.frame import FrameTime
 from pitviper.sdk.tracking import Track
@@ -61,7 +62,7 @@ class Setup:
     model: str
     model_sha256: str = ""
     engine: Mapping[str, Any] = field(default_factory=dict)
-    max_targets: int = 256
+    max_targets: int = MAX_TARGETS
     monitor: Mapping[str, Any] | None = None
     tracker: Mapping[str, Any] | None = None
 

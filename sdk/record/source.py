@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError, SourceError, SourceLost
 from pitviper.sdk.record.entries import Entry
 from pitviper.sdk.record.reading import Recording
@@ -60,8 +61,7 @@ class ReplaySource(Source):
     def __init__(
         self, folder: str | os.PathLike[str], *, speed: float = math.inf, on_error: str = "raise"
     ) -> None:
-        if not speed > 0:
-            raise InputError(f"speed must be above 0, got {speed}; 1 is the original speed")
+        require_number("speed", speed, above=0, unit="(1 is the original speed)", endless=True)
         self.recording = Recording(folder)
         self.entry: Entry | None = None
         self._speed = speed

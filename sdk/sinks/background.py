@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pitviper.sdk.arguments import require_whole
 from pitviper.sdk.errors import InputError, SinkError
 from pitviper.sdk.sinks.counts import OutputCounts, OutputStats
 from pitviper.sdk.wakeup import Wakeup
@@ -85,8 +86,7 @@ class Background:
     def __init__(
         self, sink: Sink, *, depth: int = _DEPTH, when_full: Literal["drop", "wait"] = "drop"
     ) -> None:
-        if depth < 1:
-            raise InputError(f"depth must be at least 1 result, got {depth}")
+        require_whole("depth", depth, least=1, note=" (results)")
         if when_full not in ("drop", "wait"):
             raise InputError(f"when_full must be 'drop' or 'wait', got {when_full!r}")
         self.name = str(getattr(sink, "name", type(sink).__name__))

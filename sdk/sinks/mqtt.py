@@ -11,6 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from pitviper.sdk.arguments import require_whole
 from pitviper.sdk.errors import InputError, SinkError
 from pitviper.sdk.sinks.counts import OutputCounts, OutputStats
 from pitviper.sdk.sinks.mqtt_address import MqttAddress
@@ -78,8 +79,9 @@ class Mqtt:
         close_s: float = 5.0,
     ) -> None:
         self.address = MqttAddress.parse(url, password=password)
-        if qos not in (0, 1, 2) or queue < 1:
-            raise InputError(f"qos must be 0, 1 or 2 and queue at least 1, got {qos!r} and {queue!r}")
+        if qos not in (0, 1, 2):
+            raise InputError(f"qos must be 0, 1 or 2, got {qos!r}")
+        require_whole("queue", queue, least=1, note=" (messages)")
         if ca is not None and not self.address.tls:
             raise InputError(f"ca belongs to mqtts://; {self.address} is not encrypted")
         self._qos, self._limit, self._close_s = qos, queue, close_s

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.draw import ToneMap, annotate
 from pitviper.sdk.errors import SinkError
 from pitviper.sdk.sinks.base import sink_error
@@ -57,6 +58,7 @@ class AnnotatedVideo:
 
     Raises:
         SinkError: The file cannot be made, or its suffix is not one of these.
+        InputError: ``fps`` is no number above 0.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class AnnotatedVideo:
         self.paths = [self._path]
         if self._path.suffix.lower() not in _SUFFIXES:
             raise SinkError(f"{self._path}: a video needs one of the suffixes {', '.join(_SUFFIXES)}")
-        self._fps = Fraction(fps or _DEFAULT_FPS).limit_denominator(1001)
-        if self._fps <= 0:
-            raise SinkError(f"{self._path}: fps must be above 0, got {fps}")
+        if fps is not None:
+            require_number("fps", fps, above=0)
+        self._fps = Fraction(_DEFAULT_FPS if fps is None else fps).limit_denominator(1001)
         self._scale = scale
         self._tone = ToneMap()
         self._trails = self._new_trails()

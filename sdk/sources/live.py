@@ -15,7 +15,7 @@ from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
 from pitviper.sdk.sources.planes import has_colour, to_plane, to_words
 from pitviper.sdk.sources.video import picture_time_ns, stream_info, video_stream
 
-__all__ = ["LiveSource", "open_camera", "open_rtsp", "redact"]
+__all__ = ["LiveSource", "open_camera", "redact"]
 
 _LOG = logging.getLogger("pitviper.sources")
 # Packets in a row that cannot be decoded, after which the stream is taken for lost: about a second.
@@ -184,13 +184,3 @@ def open_camera(
     return LiveSource(
         device, kind="camera", form="v4l2", options=options or {}, timeout_s=timeout_s, words=words
     )
-
-
-def open_rtsp(url: str, *, timeout_s: float, options: Mapping[str, str] | None = None) -> Source:
-    """An RTSP stream, over TCP unless `options` say {"rtsp_transport": "udp"}.
-
-    Raises:
-        SourceError: It cannot be opened. SourceTimeout: it did not answer in time.
-    """
-    chosen = {"rtsp_transport": "tcp", "fflags": "nobuffer", **(options or {})}
-    return LiveSource(url, kind="rtsp", form="rtsp", options=chosen, timeout_s=timeout_s)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.sources.arrays import from_array, from_callable, from_iterable
 from pitviper.sdk.sources.files import ImageFiles
@@ -61,8 +62,7 @@ def open_source(
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f'on_error must be "raise" or "skip", got {on_error!r}')
-    if not timeout_s > 0:
-        raise InputError(f"timeout_s must be above 0 seconds, got {timeout_s}")
+    require_number("timeout_s", timeout_s, above=0, unit="seconds", endless=True)
     profile = None
     if camera is not None:
         from pitviper.sdk.cameras import camera_profile

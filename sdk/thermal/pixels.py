@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.kernels.robust import robust_deviation
+from pitviper.sdk.arguments import is_whole
 from pitviper.sdk.errors import InputError
 
 __all__ = ["PixelMap"]
@@ -43,10 +45,10 @@ class PixelMap:
     """
 
     def __init__(self, shape: tuple[int, int], *, samples: int = 32, bands: int = 8) -> None:
-        if not 8 <= samples <= 100:
-            raise InputError(f"samples must be 8 to 100 looks at each pixel, got {samples}")
-        if not 1 <= bands <= shape[0]:
-            raise InputError(f"bands must be 1 to the {shape[0]} rows of the frame, got {bands}")
+        if not (is_whole(samples) and 8 <= samples <= 100):
+            raise InputError(f"samples must be 8 to 100 looks at each pixel, got {samples!r}")
+        if not (is_whole(bands) and 1 <= bands <= shape[0]):
+            raise InputError(f"bands must be 1 to the {shape[0]} rows of the frame, got {bands!r}")
         self.samples = samples
         self._edges = [index * shape[0] // bands for index in range(bands + 1)]
         self._looks = [0] * bands
@@ -110,7 +112,7 @@ class PixelMap:
         residual -= wide[2:-2, 1:-3]
         residual -= wide[2:-2, 3:-1]
         size = np.abs(residual)
-        deviation = 1.4826 * float(np.median(size[::2, ::3])) or 1.2533 * float(size.mean())
+        deviation = robust_deviation(size[::2, ::3], about=0.0) or 1.2533 * float(size.mean())
         if deviation == 0.0:
             return
         row, column = np.nonzero(size > CONTRAST * deviation)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ class Clock:
     """
 
     def __init__(self, source: ClockName | float, patience_s: float) -> None:
-        known = source in ("sensor", "host") if isinstance(source, str) else 0 < source < math.inf
-        if isinstance(source, bool) or not known:
-            raise InputError(f"clock must be 'sensor', 'host' or frames per second above 0, got {source!r}")
+        if source not in ("sensor", "host"):
+            require_number("clock", source, above=0, unit="(frames per second), 'sensor' or 'host'")
         self._source = source
         self._patience_s = patience_s
         self.forget()

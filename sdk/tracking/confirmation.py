@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pitviper.sdk.arguments import is_whole, require_number
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.tracking import kalman
 from pitviper.sdk.tracking.association import gate_distance, log_ratio
@@ -28,14 +29,19 @@ class Confirmation:
     frames: int = 5
 
     def __post_init__(self) -> None:
-        whole = all(
-            isinstance(value, int) and not isinstance(value, bool) for value in (self.hits, self.frames)
-        )
+        whole = is_whole(self.hits) and is_whole(self.frames)
         if not whole or not 1 <= self.hits <= self.frames:
             raise InputError(
                 f"confirm must be whole numbers (M, N) with 1 <= M <= N: M detections in N frames, got "
                 f"{(self.hits, self.frames)}"
             )
+
+    @classmethod
+    def of(cls, confirm: tuple[int, int]) -> Confirmation:
+        """The rule of a pair (M, N)."""
+        if not (isinstance(confirm, (tuple, list)) and len(confirm) == 2):
+            raise InputError(f"confirm must be a pair (M, N): M detections in N frames, got {confirm!r}")
+        return cls(*confirm)
 
     def reached(self, hits: int) -> bool:
         """Whether so many hits confirm."""
@@ -76,12 +82,9 @@ def false_track_probability(
     Raises:
         InputError: A value out of range.
     """
-    if not (0 <= false_alarms_per_mpix < math.inf and 0 < period_s < math.inf):
-        raise InputError(
-            "false_alarms_per_mpix must be at least 0 and period_s above 0, got "
-            f"{false_alarms_per_mpix!r} and {period_s!r}"
-        )
-    rule, moves = Confirmation(*confirm), model or kalman.MotionModel()
+    require_number("false_alarms_per_mpix", false_alarms_per_mpix, least=0)
+    require_number("period_s", period_s, above=0, unit="seconds")
+    rule, moves = Confirmation.of(confirm), model or kalman.MotionModel()
     gate, clutter = gate_distance(gate_probability), clutter_per_mpix * 1e-6
 
     def grown(mean: kalman.Array, covariance: kalman.Array, hits: int, looks: int) -> float:

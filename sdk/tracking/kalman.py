@@ -7,12 +7,12 @@ Y. Bar-Shalom, X. R. Li, T. Kirubarajan, *Estimation with Applications to Tracki
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError
 
 __all__ = [
@@ -56,9 +56,7 @@ class MotionModel:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = getattr(self, item.name)
-            if not 0 < value < math.inf:
-                raise InputError(f"{item.name} must be above 0, got {value!r}")
+            require_number(item.name, getattr(self, item.name), above=0)
 
 
 def nothing() -> tuple[Array, Array]:

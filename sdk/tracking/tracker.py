@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.tracking import association, kalman
 from pitviper.sdk.tracking.clock import Clock, ClockName
@@ -103,16 +104,12 @@ class Tracker:
         clock: ClockName | float = "sensor",
         ego: Callable[[Frame], Any] | None = None,
     ) -> None:
-        if not 0 < gate_probability < 1:
-            raise InputError(f"gate_probability must lie between 0 and 1, got {gate_probability!r}")
-        if not 0 < clutter_per_mpix < math.inf:
-            raise InputError(f"clutter_per_mpix must be above 0, got {clutter_per_mpix!r}")
-        if not 0 <= max_coast_s < math.inf:
-            raise InputError(f"max_coast_s must be at least 0 seconds, got {max_coast_s!r}")
-        if not 0 <= start_score < 1:
-            raise InputError(f"start_score must be a probability below 1, got {start_score!r}")
+        require_number("gate_probability", gate_probability, above=0, below=1)
+        require_number("clutter_per_mpix", clutter_per_mpix, above=0)
+        require_number("max_coast_s", max_coast_s, least=0, unit="seconds")
+        require_number("start_score", start_score, least=0, below=1)
         self._model = motion or kalman.MotionModel()
-        self._rule = Confirmation(*confirm)
+        self._rule = Confirmation.of(confirm)
         self._max_coast_s = max_coast_s
         self._start_score = start_score
         self._ego = ego

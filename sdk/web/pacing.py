@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from pitviper.sdk.errors import InputError
+from pitviper.sdk.arguments import require_number
 from pitviper.sdk.sources import Frame, FrameTime, Source
 
 __all__ = ["PlayedSource"]
@@ -29,8 +29,8 @@ class PlayedSource(Source):
     """
 
     def __init__(self, opener: Callable[[], Source], *, loop: bool = False, fps: float | None = None) -> None:
-        if fps is not None and not fps > 0:
-            raise InputError(f"fps must be above 0, got {fps}")
+        if fps is not None:
+            require_number("fps", fps, above=0)
         self._opener = opener
         self._loop = loop
         self._source = opener()

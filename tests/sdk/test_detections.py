@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import sys
@@ -229,6 +230,9 @@ def test_supervision_keeps_the_tracks_beside_a_target_without_one(monkeypatch: p
 
 
 def test_detections_travel_between_processes() -> None:
-    found = pickle.loads(pickle.dumps(from_map(np.eye(40))))
-    assert len(found) == 1
-    assert found.mask.sum() == 40
+    given = from_map(np.eye(40))
+    for found in (pickle.loads(pickle.dumps(given)), copy.deepcopy(given)):
+        assert len(found) == 1
+        assert found.mask.sum() == 40
+        with pytest.raises(ValueError, match="read-only"):
+            found.xy[0] = 0

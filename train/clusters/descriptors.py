@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from pitviper.core.atomic import write_whole
 from pitviper.core.datasets import Sample, read_sample
+from pitviper.kernels.robust import robust_deviation
 from pitviper.train.clusters import frequency, texture
 
 Gray = NDArray[np.float64]
@@ -27,7 +28,6 @@ VERSION = 1
 """Of the definitions; a cache of another version is computed anew."""
 
 _TAILS = (0.1, 99.9)
-_MAD_TO_DEVIATION = 1.4826
 _EPS = 1e-12
 
 
@@ -147,10 +147,10 @@ def _gradients(gray: Gray) -> Numbers:
 def _light(gray: Gray) -> Numbers:
     smooth = ndimage.gaussian_filter
     residual = gray - smooth(gray, 1.2)
-    noise = _MAD_TO_DEVIATION * np.median(np.abs(residual - np.median(residual)))
+    noise = robust_deviation(residual)
     spread = gray.max() - gray.min()
     p50, p95, p99 = np.percentile(gray, (50, 95, 99))
-    robust = _MAD_TO_DEVIATION * np.median(np.abs(gray - p50)) + 1.0
+    robust = robust_deviation(gray, about=p50) + 1.0
     local = smooth(gray, 7 / 6)
     deviation = np.sqrt(np.abs(smooth(gray**2, 7 / 6) - local**2))
     mscn = (gray - local) / (deviation + 1.0)

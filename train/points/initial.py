@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pitviper.core.datasets import DatasetError
 from pitviper.core.points import Points, require_points
+from pitviper.kernels.robust import robust_deviation
 from pitviper.train.points.edges import canny, close, high_pass, outline_area, outline_around
 from pitviper.train.points.labels import point_mask
 from pitviper.train.points.level import level_outline
@@ -30,7 +31,6 @@ _LARGEST_AREA = 50.0
 # its noise, so that noise stays well below Canny's thresholds, and at most what lies at the point.
 _BACKGROUND = 64
 _NOISE_SPAN = 48.0
-_MAD_TO_DEVIATION = 1.4826
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _to_gray(patch: NDArray[Any], centre: tuple[int, int], sign: int) -> NDArray
         return gray
     values = sign * patch.astype(np.float64)
     median = np.median(values)
-    noise = _MAD_TO_DEVIATION * np.median(np.abs(values - median))
+    noise = robust_deviation(values, about=median)
     span = max(_NOISE_SPAN * noise, _around(values, centre).max() - median)
     if span <= 0.0:
         return np.full(patch.shape, _BACKGROUND, np.uint8)

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 from pitviper.core.points import frame_name
+from pitviper.kernels.robust import robust_deviation
 from pitviper.sdk.draw import ToneMap
 from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.sources.files import find_images
@@ -25,7 +26,6 @@ __all__ = ["VIEWS", "FrameFolder"]
 VIEWS: Final = ("whole", "detail")
 _DETAIL_PX: Final = 15
 _DETAIL_RANGE: Final = (-4.0, 12.0)
-_MAD_TO_DEVIATION: Final = 1.4826
 
 
 class FrameFolder:
@@ -106,7 +106,7 @@ class FrameFolder:
 def _detail(frame: NDArray[Any], sign: int) -> NDArray[np.uint8]:
     values = sign * np.nan_to_num(frame.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     values -= ndimage.uniform_filter(values, _DETAIL_PX, mode="nearest")
-    deviation = _MAD_TO_DEVIATION * float(np.median(np.abs(values - np.median(values))))
+    deviation = robust_deviation(values)
     low, high = _DETAIL_RANGE
     # A frame of 8 bits may be constant in most of its pixels; then one count is the deviation.
     scaled = (values / max(deviation, 1e-3 * float(np.ptp(values)), 1e-6) - low) * (255 / (high - low))

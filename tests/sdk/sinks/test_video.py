@@ -131,8 +131,10 @@ def test_nothing_is_left_of_a_video_without_frames(tmp_path: Path) -> None:
 def test_suffix_and_rate_are_checked(tmp_path: Path) -> None:
     with pytest.raises(sdk.SinkError, match=r"\.mp4, \.mkv"):
         AnnotatedVideo(tmp_path / "out.txt")
-    with pytest.raises(sdk.SinkError, match="fps must be above 0"):
-        AnnotatedVideo(tmp_path / "out.mp4", fps=-1)
+    for fps in (-1, 0, float("nan"), True):
+        with pytest.raises(sdk.InputError, match="fps must be a finite number above 0"):
+            AnnotatedVideo(tmp_path / "out.mp4", fps=fps)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_ctrl_c_in_the_middle_of_a_stream_leaves_valid_outputs(tmp_path: Path, make_detector: Any) -> None:

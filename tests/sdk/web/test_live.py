@@ -240,5 +240,5 @@ def test_a_played_file_keeps_its_times_and_goes_on_when_looped(frames: list[np.n
     assert all(np.array_equal(frame.image, frames[i % 3]) for i, frame in enumerate(taken))
     early = [f for f in taken if f.time.host_ns - begun < f.time.sensor_ns]  # type: ignore[operator]
     assert early == [], "a frame came before it was due"
-    with pytest.raises(sdk.InputError, match="fps must be above 0"):
+    with pytest.raises(sdk.InputError, match="fps must be a finite number above 0"):
         PlayedSource(lambda: open_source(list(frames)), fps=0.0)
