@@ -230,7 +230,7 @@ class FDEPConfig(DetectorConfig):
             random ones are drawn from ``seed``.
         vfm_weights: Local file of its weights.
         levels: Blocks whose outputs are fused, rising; empty for four equally spaced ones.
-        samf_style: Of ``core.modules.samf.SAMF``.
+        samf_style: "identity" or "plain", as of ``core.modules.samf.SAMF``.
         light_weight: Weight of the light branch's loss beside the main branch's.
         distillation: Weight of the explicit distillation from the main to the light branch; the paper has none.
         statistics: Running statistics of the decoder's batch norms. "separate": each branch has its own, the
@@ -252,6 +252,11 @@ class FDEPConfig(DetectorConfig):
         super().__post_init__()
         if self.statistics not in STATISTICS:
             raise ValueError(f"statistics must be one of {', '.join(STATISTICS)}, got {self.statistics!r}")
+        # Here and not above: settings of other recipes are read without torch.
+        from pitviper.core.modules.samf import STYLES
+
+        if self.samf_style not in STYLES:
+            raise ValueError(f"samf_style must be one of {', '.join(STYLES)}, got {self.samf_style!r}")
         if self.light_weight <= 0.0 or self.distillation < 0.0:
             raise ValueError(
                 "light_weight must be above 0, since the light branch is what is kept, and distillation at least 0; "

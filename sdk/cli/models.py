@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,11 @@ def _details(manifest: Manifest) -> str:
     for point in manifest.operating_points:
         alarms = [_number(point.fa_per_mpix, 1, 1), _number(point.false_objects_per_frame, 1, 3)]
         rows.append([point.name, f"{point.threshold:g}", point.data, _number(point.pd, 100, 1), *alarms])
-    trained = ", ".join(f"{each.get('name')} ({each.get('frames')} frames)" for each in manifest.data)
+    named = Counter((each.get("name"), each.get("frames")) for each in manifest.data)
+    trained = ", ".join(
+        f"{name} ({frames} frames{f', {times} times an epoch' if times > 1 else ''})"
+        for (name, frames), times in named.items()
+    )
     return (
         f"\n{_aligned(rows)}\n\ntrained on  {trained or 'not stated'}\nprovenance  {manifest.provenance}\n"
         f"command     {manifest.training.get('command', 'not stated')}\nthe whole manifest: --json -"

@@ -149,7 +149,9 @@ def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str], tmp
     for word in ("pit-m", "pit-n", "pit-s", "GMAC at 256x256", "Fa px/Mpx", "licence"):
         assert word in text
     assert main(["models", "pit-s"]) == 0
-    assert "provenance" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "provenance" in text
+    assert "nudt-sirst (531 frames, 2 times an epoch)" in text, "a set that was given twice is one line"
     assert main(["models", "pit-s", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "pit-s"
     assert main(["models", "--json", str(tmp_path / "models.json")]) == 0

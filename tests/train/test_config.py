@@ -117,6 +117,7 @@ def test_each_recipe_reads_its_own_settings() -> None:
     ("change", "message"),
     [
         ({"statistics": "both"}, "statistics must be one of separate, shared, joint, got 'both'"),
+        ({"samf_style": "fancy"}, "samf_style must be one of identity, plain, got 'fancy'"),
         ({"light_weight": 0.0}, "light_weight must be above 0"),
         ({"distillation": -1.0}, "distillation at least 0"),
         ({"epochs": 0}, "at least 1"),
