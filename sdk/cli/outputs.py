@@ -6,12 +6,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pitviper.sdk.cli import services
-from pitviper.sdk.errors import InputError, SinkError
+from pitviper.sdk.errors import InputError
 
 __all__ = ["add_options", "open_outputs"]
 
@@ -71,7 +70,5 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
     try:
         return [*opened, *services.open_services(args)]
     except BaseException:
-        for sink in opened:
-            with suppress(SinkError):
-                sink.close()
+        opening.abandon_all(opened)
         raise

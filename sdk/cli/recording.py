@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pitviper.sdk.cli import camera, tracking
-from pitviper.sdk.errors import InputError, SinkError
+from pitviper.sdk.errors import InputError
 
 if TYPE_CHECKING:
     from pitviper.sdk.detector import Detector
@@ -40,6 +39,8 @@ def with_recorder(
     Raises:
         SinkError: The folder cannot be made, or is not empty. InputError: A format without ``--record``.
     """
+    from pitviper.sdk.sinks.opening import abandon_all
+
     try:
         if args.record is None:
             if args.record_format is not None:
@@ -61,8 +62,6 @@ def with_recorder(
             camera=args.camera,
         )
     except BaseException:
-        for sink in sinks:
-            with suppress(SinkError):
-                sink.close()
+        abandon_all(sinks)
         raise
     return [recorder, *sinks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,6 +60,9 @@ def sink_error(path: str | os.PathLike[str], error: Exception) -> SinkError:
 class GrowingFile:
     """A file that is complete after every `append`: each is one write, and a failed one is taken back.
 
+    What an existing file holds is replaced with the first `append`, or by `close`: until then `abandon` leaves it as
+    it was, so that a run that never began destroys nothing. A new or empty file is begun at once.
+
     Args:
         path: File to make; an existing file is replaced.
         head: What it starts with.
@@ -70,17 +74,19 @@ class GrowingFile:
 
     def __init__(self, path: str | os.PathLike[str], *, head: bytes = b"", tail: bytes = b"") -> None:
         self.path = Path(path)
+        self._head = head
         self._tail = tail
         self._end = 0
+        self._begun = False
+        self._made = not self.path.exists()
         try:
-            self._file: int | None = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666
-            )
+            self._file: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            old = os.fstat(self._file).st_size > 0
         except OSError as error:
             raise sink_error(self.path, error) from error
         try:
-            if head or tail:
-                self.append(head)
+            if not old:
+                self._begin(self._file)
         except SinkError:
             self.close()
             raise
@@ -89,10 +95,24 @@ class GrowingFile:
         """Add data before the tail. Raises SinkError; the file is then as it was before."""
         if self._file is None:
             raise SinkError(f"{self.path}: already closed; open a new sink")
+        self._begin(self._file)
+        self._add(self._file, data)
+
+    def _begin(self, file: int) -> None:
+        """Once: empty the file and write the head, so that it is valid before the first `append`, too."""
+        if self._begun:
+            return
+        with suppress(OSError):  # A pipe or a device holds nothing old.
+            os.ftruncate(file, 0)
+        self._begun = True
+        if self._head or self._tail:
+            self._add(file, self._head)
+
+    def _add(self, file: int, data: bytes) -> None:
         try:
-            self._put(self._file, data + self._tail, self._end)
+            self._put(file, data + self._tail, self._end)
         except OSError as error:
-            self._restore(self._file)
+            self._restore(file)
             raise sink_error(self.path, error) from error
         self._end += len(data)
 
@@ -121,6 +141,18 @@ class GrowingFile:
         if file is None:
             return
         try:
-            os.close(file)
+            try:
+                self._begin(file)
+            finally:
+                os.close(file)
         except OSError as error:
             raise sink_error(self.path, error) from error
+
+    def abandon(self) -> None:
+        """Close the file because nothing will be written: an older one stays as it was, a new empty one is removed."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        os.close(file)
+        if self._made and self._end == len(self._head) and self.path.is_file():
+            self.path.unlink()

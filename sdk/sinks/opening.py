@@ -15,7 +15,7 @@ from pitviper.sdk.sinks.masks import Masks
 from pitviper.sdk.sinks.text import Coco, JsonLines, Mot
 from pitviper.sdk.sinks.video import AnnotatedVideo
 
-__all__ = ["open_sinks", "refuse_inputs", "refuse_twins"]
+__all__ = ["abandon_all", "open_sinks", "refuse_inputs", "refuse_twins"]
 
 _Target = str | os.PathLike[str] | None
 
@@ -30,9 +30,9 @@ def open_sinks(
     fps: float | None = None,
     keep: Sequence[Path] = (),
 ) -> list[Sink]:
-    """Open the outputs that are named; when one cannot be opened, those before it are closed again.
+    """Open the outputs that are named; when one cannot be opened, those before it are closed, their files unchanged.
 
-    An existing file is replaced. An existing folder of masks must hold no PNG files.
+    An existing file is replaced with the first frame. An existing folder of masks must hold no PNG files.
 
     Args:
         video: Annotated video.
@@ -62,11 +62,16 @@ def open_sinks(
         for path, make in chosen.values():
             sinks.append(make(path))
     except BaseException:
-        for sink in sinks:
-            with suppress(SinkError):
-                sink.close()
+        abandon_all(sinks)
         raise
     return sinks
+
+
+def abandon_all(sinks: Sequence[Sink]) -> None:
+    """Close sinks that will get no frame: files that they would have replaced stay as they were."""
+    for sink in sinks:
+        with suppress(SinkError, OSError):
+            getattr(sink, "abandon", sink.close)()
 
 
 def refuse_twins(paths: Mapping[str, str]) -> None:

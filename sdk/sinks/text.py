@@ -55,6 +55,12 @@ class JsonLines:
         if self._file is not None:
             self._file.close()
 
+    def abandon(self) -> None:
+        """Close without a frame: an older file stays as it was."""
+        self._stream = None
+        if self._file is not None:
+            self._file.abandon()
+
 
 class Coco:
     """A COCO results file, one list of `{image_id, category_id, bbox, score, ...}`; valid JSON after every frame.
@@ -69,14 +75,17 @@ class Coco:
     def write(self, frame: Frame, detections: Detections) -> None:
         """Add the targets of a frame."""
         rows = [json.dumps(row, allow_nan=False, separators=(",", ":")) for row in detections.to_coco()]
-        if not rows:
-            return
-        self._file.append((("\n" if self._empty else ",\n") + ",\n".join(rows)).encode())
-        self._empty = False
+        # Without targets too, so that the file of an earlier run is gone with the first frame.
+        self._file.append(((("\n" if self._empty else ",\n") if rows else "") + ",\n".join(rows)).encode())
+        self._empty = self._empty and not rows
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def abandon(self) -> None:
+        """Close without a frame: an older file stays as it was."""
+        self._file.abandon()
 
 
 class Mot:
@@ -87,10 +96,12 @@ class Mot:
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Add the lines of a frame; a frame without targets has none."""
-        lines = detections.to_mot()
-        if lines:
-            self._file.append(("\n".join(lines) + "\n").encode())
+        self._file.append("".join(f"{line}\n" for line in detections.to_mot()).encode())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def abandon(self) -> None:
+        """Close without a frame: an older file stays as it was."""
+        self._file.abandon()

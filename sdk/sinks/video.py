@@ -33,6 +33,7 @@ _SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 _DEFAULT_FPS = 25.0
 _TRAIL_S = 2.0
 _MOST_FILES = 16
+_MADE_HERE = "annotated by pitviper"
 # First libavformat (FFmpeg 7.1) that writes fragments and turns them into an ordinary MP4 at the end.
 _HYBRID = (61, 7, 100)
 
@@ -57,7 +58,8 @@ class AnnotatedVideo:
         encoder: Name of the encoder, empty before the first frame.
 
     Raises:
-        SinkError: The file cannot be made, or its suffix is not one of these.
+        SinkError: The file cannot be made, its suffix is not one of these, or it is there and no such video: what was
+            filmed is never replaced.
         InputError: ``fps`` is no number above 0.
     """
 
@@ -81,6 +83,7 @@ class AnnotatedVideo:
         self._size: tuple[int, int] | None = None
         self._closed = False
         self.encoder = ""
+        _require_own(self._path)
         try:
             # Found out now and not at the first frame; what is there is replaced only then.
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
@@ -157,6 +160,7 @@ class AnnotatedVideo:
                 "hybrid_fragmented" if hybrid else "frag_keyframe+empty_moov+default_base_moof"
             )
         self._container = av.open(str(self._path), "w", options=options)
+        self._container.metadata["comment"] = _MADE_HERE
         self.encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         settings = {"libx264": {"preset": "veryfast", "crf": "18"}, "mpeg4": {"q:v": "3"}}.get(
             self.encoder, {}
@@ -210,6 +214,26 @@ class AnnotatedVideo:
         except (av.FFmpegError, OSError) as error:
             self._mend()
             raise sink_error(self._path, error) from error
+
+
+def _require_own(path: Path) -> None:
+    """Raise SinkError when there is a file that no `AnnotatedVideo` wrote: a glob that a shell took apart names one."""
+    import av
+
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return
+        with av.open(str(path)) as container:
+            # Matroska hands keys out in capitals.
+            tags = {key.lower(): value for key, value in container.metadata.items()}
+            if tags.get("comment") == _MADE_HERE:
+                return
+    except (av.FFmpegError, OSError):
+        pass
+    raise SinkError(
+        f"{path}: exists and is no annotated video of pitviper, so it is not replaced; give the output another name, "
+        "or remove the file. A pattern for INPUT needs quotes: 'videos/*.mp4'"
+    )
 
 
 def _even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

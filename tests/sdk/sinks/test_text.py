@@ -177,3 +177,31 @@ def test_all_outputs_or_none(tmp_path: Path, shots: list[Any]) -> None:
         sink.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "c.json", "m", "t.txt", "v.mp4"]
     assert open_sinks() == []
+
+
+@pytest.mark.parametrize("kind", ["json", "coco", "mot"])
+def test_an_output_that_cannot_be_opened_leaves_the_others_as_they_were(tmp_path: Path, kind: str) -> None:
+    kept = tmp_path / f"kept.{kind}"
+    kept.write_text("precious\n")
+    with pytest.raises(sdk.SinkError, match="needs one of the suffixes"):
+        open_sinks(**{kind: kept}, video=tmp_path / "out.png")  # type: ignore[arg-type]
+    assert kept.read_text() == "precious\n"
+    kept.unlink()
+    with pytest.raises(sdk.SinkError, match="needs one of the suffixes"):
+        open_sinks(**{kind: kept}, video=tmp_path / "out.png")  # type: ignore[arg-type]
+    assert not kept.exists(), "a file that was made for nothing is left"
+
+
+@pytest.mark.parametrize("kind", ["json", "coco", "mot"])
+def test_what_a_file_held_is_gone_with_the_first_frame_or_at_the_end(
+    tmp_path: Path, kind: str, shots: list[Any]
+) -> None:
+    for frames in (0, 1):
+        kept = tmp_path / f"kept{frames}.{kind}"
+        kept.write_text("of an earlier run, longer than what comes now\n" * 50)
+        (sink,) = open_sinks(**{kind: kept})  # type: ignore[arg-type]
+        for frame, found in shots[:frames]:
+            sink.write(frame, found)
+            assert "earlier" not in kept.read_text()
+        sink.close()
+        assert "earlier" not in kept.read_text()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from pitviper import sdk
@@ -198,3 +199,26 @@ def test_killed_process_and_full_disk_leave_a_video_that_plays(tmp_path: Path, h
     else:
         with open_source(path, on_error="skip") as source:
             assert sum(1 for _ in source) >= 10
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
+def test_only_videos_of_its_own_are_replaced(tmp_path: Path, suffix: str, shot: Callable[..., Any]) -> None:
+    path = tmp_path / f"out{suffix}"
+    for _ in range(2):
+        sink = AnnotatedVideo(path)
+        sink.write(*shot(0, {}, shape=(48, 64)))
+        sink.close()
+        assert frames_of(path) == 1
+    foreign = tmp_path / f"filmed{suffix}"
+    with av.open(str(foreign), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(picture), *stream.encode(None)])
+    for filmed in (foreign, tmp_path / f"notes{suffix}"):
+        if filmed is not foreign:
+            filmed.write_bytes(b"no video at all")
+        before = filmed.read_bytes()
+        with pytest.raises(sdk.SinkError, match=r"not replaced; .*needs quotes"):
+            AnnotatedVideo(filmed)
+        assert filmed.read_bytes() == before
