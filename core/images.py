@@ -34,6 +34,8 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
             of 16 bits.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: a folder, not one image; name a file in it, or stream the folder")
     if not path.is_file():
         raise ImageError(f"{path}: no such file; check the path and the list that names it")
     if path.stat().st_size == 0:
@@ -50,7 +52,7 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path}: not an image in a known format; expected PNG, TIFF, BMP, JPEG or PGM"
+            f"{path}: not an image in a known format; expected PNG, TIFF, BMP, JPEG or PGM (videos are streamed)"
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(

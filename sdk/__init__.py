@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pitviper.sdk.async_stream import AsyncStream
     from pitviper.sdk.calibration import Calibration
     from pitviper.sdk.cameras import CameraProfile, camera_profile
+    from pitviper.sdk.draw import annotate
     from pitviper.sdk.empty_scenes import calibrate
     from pitviper.sdk.fa_budget import FaBudget
     from pitviper.sdk.log_odds import LogOdds
@@ -63,6 +64,7 @@ _LAZY = {
     "Track": "pitviper.sdk.tracking",
     "Tracker": "pitviper.sdk.tracking",
     "TrackerStats": "pitviper.sdk.tracking",
+    "annotate": "pitviper.sdk.draw",
     "calibrate": "pitviper.sdk.empty_scenes",
     "open_reconnecting": "pitviper.sdk.reconnect",
 }
@@ -106,6 +108,7 @@ __all__ = [
     "Tracker",
     "TrackerStats",
     "UnsafeWeights",
+    "annotate",
     "calibrate",
     "camera_profile",
     "engines",

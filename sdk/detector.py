@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ class Detector:
             EngineError: The engine failed, or the detector is closed.
         """
         chosen = self._chosen(threshold, others, "detect")
-        return self._path.one(self._checked(frame), chosen)
+        return self._path.one(self._checked(frame), chosen, name=_file_name(frame))
 
     def __call__(self, frame: Any, *, threshold: Threshold | None = None, **others: Any) -> Detections:
         """The same as `detect`."""
@@ -185,13 +186,15 @@ class Detector:
         chosen = self._chosen(threshold, others, "detect_batch")
         if isinstance(frames, (str, os.PathLike)) or (isinstance(frames, np.ndarray) and frames.ndim < 3):
             raise InputError("detect_batch takes several frames, got one; use detect or [frame]")
-        checked = []
+        checked, names = [], []
         for index, frame in enumerate(frames):
             try:
                 checked.append(self._checked(frame))
             except InputError as error:
                 raise InputError(f"frame {index}: {error}") from error
-        return self._path.many(checked, chosen)
+            names.append(_file_name(frame))
+        found = self._path.many(checked, chosen)
+        return [replace(each, name=name) if name else each for each, name in zip(found, names, strict=True)]
 
     def stream(
         self,
@@ -330,6 +333,11 @@ class Detector:
     def _detect_streamed(self, frame: Any, threshold: float, **values: Any) -> Detections:
         """`detect` for `Stream`: ``values`` are what the stream knows of the frame (its index, time, ...)."""
         return self._path.one(self._checked(frame), threshold, **values)
+
+
+def _file_name(frame: Any) -> str | None:
+    """Name of a frame that was given as a path, as streams of files have it."""
+    return os.path.basename(os.fspath(frame)) if isinstance(frame, (str, os.PathLike)) else None
 
 
 def _check_settings(

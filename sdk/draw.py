@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pitviper.sdk.errors import InputError
+from pitviper.sdk.frames import check_frame
+from pitviper.sdk.sources.frame import Frame
 from pitviper.sdk.trails import Trails, diamond_box, track_colour
 
 if TYPE_CHECKING:
     from pitviper.sdk.detections import Detections, Target
-    from pitviper.sdk.sources import Frame
 
 __all__ = ["ToneMap", "annotate"]
 
@@ -74,7 +76,7 @@ class ToneMap:
 
 
 def annotate(
-    frame: Frame,
+    frame: Any,
     detections: Detections,
     *,
     tone: ToneMap | None = None,
@@ -89,16 +91,29 @@ def annotate(
     is a diamond.
 
     Args:
-        frame: Frame whose `image` is [H, W].
+        frame: What `Detector.detect` took, an array [H, W] or the path of an image, or a `Frame` of a stream.
         detections: Its result.
         tone: Tone mapping that lives over the frames of a sequence; None maps this frame alone.
         scale: Whole factor of enlargement (pixels stay square); None enlarges frames narrower than 640 pixels.
         trails: Trails that live over the frames of a sequence; None draws the tracks of this frame alone.
 
     Returns:
-        uint8 [H * scale + line, W * scale, 3], RGB.
+        uint8 [H * scale + line, W * scale, 3], RGB; ``PIL.Image.fromarray(picture).save("found.png")`` keeps it.
+
+    Raises:
+        InputError: No frame, or one of another size than the result's. SourceError: A path that cannot be read.
+
+    Example:
+        >>> from PIL import Image
+        >>> from pitviper import sdk
+        >>> with sdk.Detector() as detector:  # doctest: +SKIP
+        ...     found = detector.detect("frame.png")
+        ...     Image.fromarray(sdk.annotate("frame.png", found)).save("found.png")
     """
-    gray = (tone or ToneMap())(frame.image)
+    image = frame.image if isinstance(frame, Frame) else check_frame(frame).pixels
+    if image.shape != detections.shape:
+        raise InputError(f"the frame is {image.shape} (H, W), and the result is of one of {detections.shape}")
+    gray = (tone or ToneMap())(image)
     factor = scale or max(1, -(-_READABLE_WIDTH // gray.shape[1]))
     if factor > 1:
         gray = gray.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -109,7 +124,8 @@ def annotate(
     picture = Image.fromarray(gray).convert("RGB")
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)
-    boxes = [_bracket_box(target, factor) for target in detections]
+    weight = max(1.0, gray.shape[1] / factor / _READABLE_WIDTH)
+    boxes = [_bracket_box(target, factor, weight) for target in detections]
     if detections.tracks is not None:
         trails = trails or Trails()
         trails.follow(detections)
@@ -119,7 +135,7 @@ def annotate(
             canvas.paste(picture.crop(box), (int(box[0]), int(box[1])))
         canvas.paste((18, 18, 18), (0, height, width, canvas.height))
     for target, box in zip(detections, boxes, strict=True):
-        _brackets(pen, box, factor, _colour(target, detections))
+        _brackets(pen, box, max(1 if factor == 1 else 2, round(weight)), _colour(target, detections))
     order = np.argsort(-detections.score, kind="stable")[:_MOST_LABELS]
     taken = list(boxes)
     for index in order:
@@ -141,12 +157,12 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _bracket_box(target: Target, factor: int) -> _Box:
-    """Corners of the brackets in the enlarged picture."""
+def _bracket_box(target: Target, factor: int, weight: float) -> _Box:
+    """Corners of the brackets in the enlarged picture, larger by ``weight`` in pictures that are shown smaller."""
     x0, y0, x1, y1 = target.xyxy
-    least = max(_LEAST_HALF_PX, _LEAST_HALF_SHOWN_PX / factor)
-    half_x = max((x1 - x0) / 2 + _GAP_PX, least)
-    half_y = max((y1 - y0) / 2 + _GAP_PX, least)
+    least = max(_LEAST_HALF_PX * weight, _LEAST_HALF_SHOWN_PX / factor)
+    half_x = max((x1 - x0) / 2 + _GAP_PX * weight, least)
+    half_y = max((y1 - y0) / 2 + _GAP_PX * weight, least)
     middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
     return (
         round((middle_x - half_x) * factor),
@@ -168,11 +184,11 @@ def _text(target: Target) -> str:
     return f"{number}{target.score:.2f}{snr}"
 
 
-def _brackets(pen: ImageDraw.ImageDraw, box: _Box, factor: int, mark: _Colour) -> None:
+def _brackets(pen: ImageDraw.ImageDraw, box: _Box, line: int, mark: _Colour) -> None:
     left, top, right, bottom = box
     arm = max(3.0, min(right - left, bottom - top) * 0.28)
     corners = ((left, top, 1, 1), (right, top, -1, 1), (left, bottom, 1, -1), (right, bottom, -1, -1))
-    for colour, width in ((_SHADE, 3), (mark, 1 if factor == 1 else 2)):
+    for colour, width in ((_SHADE, max(3, line + 1)), (mark, line)):
         for x, y, to_x, to_y in corners:
             pen.line([(x + to_x * arm, y), (x, y), (x, y + to_y * arm)], fill=colour, width=width)
 
@@ -214,15 +230,25 @@ def _meet(a: _Box, b: _Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _status(frame: Frame, detections: Detections) -> str:
-    if frame.time.sensor_ns is not None:
-        seconds = frame.time.sensor_ns / 1e9
-        moment = f"{int(seconds // 60):02d}:{seconds % 60:06.3f}"
-    else:
-        utc = datetime.datetime.fromtimestamp(frame.time.utc_ns / 1e9, tz=datetime.timezone.utc)
-        moment = utc.strftime("%H:%M:%S.%f")[:-3] + " UTC"
+def _status(frame: Any, detections: Detections) -> str:
     count = f"{len(detections)} target" + ("" if len(detections) == 1 else "s")
     if detections.tracks is not None:
         count += f"   {len(detections.tracks)} track" + ("" if len(detections.tracks) == 1 else "s")
     flags = "".join(f"   {flag}" for flag in detections.flags)
-    return f"frame {frame.index}   {moment}   {count}{flags}"
+    return "   ".join([*_which(frame, detections), count]) + flags
+
+
+def _which(frame: Any, detections: Detections) -> list[str]:
+    """The frame's number and time, or the name of a still picture: nobody knows when that was taken."""
+    if not isinstance(frame, Frame):
+        return [detections.name] if detections.name else []
+    shown = [f"frame {frame.index}"]
+    if frame.name is not None:
+        shown.append(frame.name)
+    elif frame.time.sensor_ns is not None:
+        seconds = frame.time.sensor_ns / 1e9
+        shown.append(f"{int(seconds // 60):02d}:{seconds % 60:06.3f}")
+    else:
+        utc = datetime.datetime.fromtimestamp(frame.time.utc_ns / 1e9, tz=datetime.timezone.utc)
+        shown.append(utc.strftime("%H:%M:%S.%f")[:-3] + " UTC")
+    return shown

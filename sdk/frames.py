@@ -88,6 +88,8 @@ def _one_plane(frame: NDArray[Any]) -> NDArray[Any]:
     fix = "reshape it to rows and columns"
     if frame.ndim == 3:
         fix = "pass frame[0], or list(frames) to detect_batch if these are several frames"
+        if frame.shape[2] in (2, 4):
+            fix = f"pass the one of its {frame.shape[2]} planes that holds the signal, frame[..., 0] for instance"
     elif frame.ndim > 3:
         fix = "pass one frame at a time, for example frame[0, 0]"
     raise InputError(f"frame must be [H, W] or [H, W, 1], got {frame.ndim}-D shape {frame.shape}; {fix}")
@@ -101,6 +103,10 @@ def _kind(value: Any) -> str:
 def _array_fix(value: Any) -> str:
     if isinstance(value, np.ma.MaskedArray):
         return "fill the masked pixels first: frame.filled(np.ma.median(frame))"
+    if value is None:
+        return "cv2.imread and a camera's read() give None where they could not read; check the path or the camera"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "pass np.frombuffer(data, np.uint16).reshape(height, width) if they are raw counts"
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return "pass tensor.cpu().numpy()"

@@ -19,6 +19,7 @@ from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SdkError
 from pitviper.sdk.feeds import Feed, FeedState
 from pitviper.sdk.ledger import Ledger
+from pitviper.sdk.owners import claim, require_free
 from pitviper.sdk.reconnect import Reconnect
 from pitviper.sdk.stream_settings import StreamSettings
 from pitviper.sdk.stream_stats import StageWindow, StreamStats
@@ -78,6 +79,7 @@ class Stream:
         self._sinks = _checked_sinks(sinks)
         _require_method(tracker, "update", "tracker", "sdk.Tracker()")
         _require_method(monitor, "observe", "monitor", "sdk.ThermalMonitor()")
+        require_free(tracker=tracker, monitor=monitor)
         self._settings = settings
         self._threshold = settings.threshold
         self._ledger = Ledger()
@@ -100,6 +102,7 @@ class Stream:
             close_all(self._sinks, quietly=True)
             self._final = "failed"
             raise
+        claim(self, tracker, monitor)
         # A stream that is dropped without being closed must not keep its reader and its camera.
         weakref.finalize(self, self._feed.stop)
 

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             # Nothing but `stream` and the sinks must see the first signal: what was captured is still processed.
             with signals.draining(stream.stop):
-                _follow(stream, source.info.count, args.frames, targets)
+                _follow(stream, source.info.count, args.frames, targets, prints=outputs.prints_json(args))
         except InputError as error:
             # The arguments were fine: it is a frame of the source that cannot be used.
             raise SourceError(str(error)) from error
@@ -137,14 +137,16 @@ def _policy(seconds: float) -> Reconnect | bool:
     return Reconnect(give_up_s=None if seconds == math.inf else seconds)
 
 
-def _follow(stream: Stream, count: int | None, limit: int | None, targets: list[int]) -> None:
+def _follow(
+    stream: Stream, count: int | None, limit: int | None, targets: list[int], *, prints: bool
+) -> None:
     total = min(filter(None, (count, limit)), default=None)
     with stream:
         if stream.info.live:
             with StatusLine(stream, colour="NO_COLOR" not in os.environ) as status:
                 _count(stream, limit, targets, status.step)
         else:
-            with ProgressLine(total) as progress:
+            with ProgressLine(total, beside=prints) as progress:
                 _count(stream, limit, targets, lambda found: progress.step(f"{found} targets"))
 
 

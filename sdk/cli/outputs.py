@@ -12,7 +12,7 @@ from typing import Any
 from pitviper.sdk.cli import services
 from pitviper.sdk.errors import InputError
 
-__all__ = ["add_options", "open_outputs"]
+__all__ = ["add_options", "open_outputs", "prints_json"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +22,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "further outputs (without any output, JSON lines go to stdout; existing files are replaced)"
     )
     group.add_argument("--json", metavar="F|-", help="JSON lines, one object a frame; - is stdout")
+    group.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help="an annotated PNG picture for each frame; a folder without PNG files",
+    )
     group.add_argument("--masks", metavar="DIR", help="a PNG mask for each frame; a folder without PNG files")
     group.add_argument("--coco", metavar="F", help="COCO results")
     group.add_argument("--mot", metavar="F", help="MOT challenge text")
     services.add_options(parser)
+
+
+def prints_json(args: argparse.Namespace) -> bool:
+    """Whether JSON lines go to stdout: they were asked for there, or there is no other output."""
+    chosen = (args.output, args.pictures, args.masks, args.coco, args.mot, args.record, args.mqtt)
+    return args.json == "-" or (not args.json and not any(chosen))
 
 
 def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[Path]) -> list[Any]:
@@ -44,14 +55,15 @@ def open_outputs(args: argparse.Namespace, fps: float | None, inputs: Sequence[P
 
     chosen = {
         "video": args.output,
+        "pictures": args.pictures,
         "masks": args.masks,
         "coco": args.coco,
         "mot": args.mot,
         "json": args.json,
     }
-    if not any(chosen.values()) and args.record is None and args.mqtt is None:
+    if prints_json(args):
         chosen["json"] = "-"
-    for name in ("video", "masks", "coco", "mot"):
+    for name in ("video", "pictures", "masks", "coco", "mot"):
         if chosen[name] == "-":
             raise InputError(
                 f"the output {name} cannot go to stdout; give it a path (JSON lines can: --json -)"

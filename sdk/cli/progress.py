@@ -16,11 +16,17 @@ _EVERY_S = 0.2
 
 
 class ProgressLine:
-    """Shows how far a loop is, on stderr and only if that is a terminal. A context manager."""
+    """Shows how far a loop is, on stderr and only if that is a terminal. A context manager.
 
-    def __init__(self, total: int | None, *, stream: TextIO | None = None) -> None:
+    Args:
+        total: Steps that will come; None where nobody knows.
+        stream: Instead of stderr.
+        beside: Whether results are printed on stdout: on the same terminal the line would tear them, and is left out.
+    """
+
+    def __init__(self, total: int | None, *, stream: TextIO | None = None, beside: bool = False) -> None:
         self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
+        self._shown = self._stream.isatty() and not (beside and sys.stdout.isatty())
         self._total = total
         self._count = 0
         self._started = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 from pitviper.core.images import IMAGE_SUFFIXES
 from pitviper.sdk.errors import SinkError
 from pitviper.sdk.sinks.base import Sink
-from pitviper.sdk.sinks.masks import Masks
+from pitviper.sdk.sinks.pictures import Masks, Pictures
 from pitviper.sdk.sinks.text import Coco, JsonLines, Mot
 from pitviper.sdk.sinks.video import AnnotatedVideo
 
@@ -24,6 +24,7 @@ def open_sinks(
     *,
     video: _Target = None,
     json: _Target = None,
+    pictures: _Target = None,
     masks: _Target = None,
     coco: _Target = None,
     mot: _Target = None,
@@ -32,11 +33,13 @@ def open_sinks(
 ) -> list[Sink]:
     """Open the outputs that are named; when one cannot be opened, those before it are closed, their files unchanged.
 
-    An existing file is replaced with the first frame. An existing folder of masks must hold no PNG files.
+    An existing file is replaced with the first frame. An existing folder of pictures or masks must hold no PNG
+    files.
 
     Args:
         video: Annotated video.
         json: JSON lines; `-` is the standard output.
+        pictures: Folder of annotated PNG pictures.
         masks: Folder of PNG masks.
         coco: COCO results.
         mot: MOT challenge text.
@@ -48,6 +51,7 @@ def open_sinks(
     """
     makers: dict[str, tuple[_Target, Callable[[str], Sink]]] = {
         "masks": (masks, Masks),
+        "pictures": (pictures, Pictures),
         "json": (json, JsonLines),
         "coco": (coco, Coco),
         "mot": (mot, Mot),
@@ -85,7 +89,7 @@ def refuse_twins(paths: Mapping[str, str]) -> None:
 
 
 def refuse_inputs(paths: Mapping[str, str], keep: Sequence[Path]) -> None:
-    """Raise SinkError when an output, by name, is a file that is read, or masks would go among the images."""
+    """Raise SinkError when an output, by name, is a file that is read, or pictures would go among the images."""
     outputs = {}
     for name, path in paths.items():
         place = _identity(Path(path))
@@ -96,7 +100,7 @@ def refuse_inputs(paths: Mapping[str, str], keep: Sequence[Path]) -> None:
     folders = {path.parent for path in keep if path.suffix.lower() in IMAGE_SUFFIXES}
     for given in (*keep, *folders):
         name = outputs.get(_identity(given) or (0, 0), "")
-        if name and (name == "masks" or given not in folders):
+        if name and (name in ("masks", "pictures") or given not in folders):
             raise SinkError(
                 f"{paths[name]}: this is the input ({given}); writing {name} there would destroy frames or mix "
                 "with them. Give the output its own path"

@@ -70,7 +70,10 @@ class AnnotatedVideo:
         self._first = self._path
         self.paths = [self._path]
         if self._path.suffix.lower() not in _SUFFIXES:
-            raise SinkError(f"{self._path}: a video needs one of the suffixes {', '.join(_SUFFIXES)}")
+            raise SinkError(
+                f"{self._path}: a video needs one of the suffixes {', '.join(_SUFFIXES)}; annotated pictures go to a "
+                "folder, --pictures DIR or sinks.Pictures(DIR)"
+            )
         if fps is not None:
             require_number("fps", fps, above=0)
         self._fps = Fraction(_DEFAULT_FPS if fps is None else fps).limit_denominator(1001)
@@ -98,8 +101,8 @@ class AnnotatedVideo:
         change = f"frame {index} is {new[1]}x{new[0]} and the video is {old[1]}x{old[0]}"
         if len(self.paths) >= _MOST_FILES:
             raise SinkError(
-                f"{self._path}: {change}, for the {_MOST_FILES}th time; write frames of ever new sizes to --masks or "
-                "--json"
+                f"{self._path}: {change}, for the {_MOST_FILES}th time; write frames of ever new sizes to --pictures "
+                "DIR"
             )
         # Closed for good if the old file cannot be finished or the new one not be made.
         self._closed = True

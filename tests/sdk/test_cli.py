@@ -291,6 +291,15 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_progress_does_not_tear_results_on_the_same_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for printed, shown in ((Terminal(), False), (io.StringIO(), True)):
+        screen = Terminal()
+        monkeypatch.setattr("sys.stdout", printed)
+        with ProgressLine(4, stream=screen, beside=True) as progress:
+            progress.step()
+        assert bool(screen.getvalue()) == shown
+
+
 def test_progress_is_for_terminals_only() -> None:
     screen, pipe = Terminal(), io.StringIO()
     for stream in (screen, pipe):

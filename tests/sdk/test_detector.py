@@ -88,7 +88,7 @@ def test_a_frame_is_not_written_to(detector: sdk.Detector, plant: Plant) -> None
         (np.zeros((64, 64), complex), ["complex"]),
         (np.zeros((31, 64), np.uint16), ["31x64", "32x32"]),
         ([np.zeros((64, 64), np.uint16)], ["list", "detect_batch"]),
-        (None, ["NoneType", "np.asarray"]),
+        (None, ["NoneType", "cv2.imread"]),
         (np.ma.masked_array(np.zeros((64, 64), np.uint16)), ["MaskedArray", "filled"]),
         (
             np.stack([np.zeros((64, 64), np.uint8)] * 2 + [np.ones((64, 64), np.uint8)], 2),
@@ -249,3 +249,19 @@ def test_half_is_an_alias_that_onnxruntime_does_not_offer(caplog: pytest.LogCapt
         assert detector.engine_info.precision == "fp32"
         with pytest.raises(sdk.InputError, match="precision="):
             detector.detect(np.zeros((64, 64), np.uint16), half=True)
+
+
+def test_a_result_of_a_file_carries_its_name(make_detector: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(path)
+    with make_detector() as detector:
+        assert detector.detect(paths[0]).name == "a.png"
+        found = detector.detect_batch([paths[0], np.zeros((40, 40), np.uint8), str(paths[1])])
+        assert [each.name for each in found] == ["a.png", None, "b.png"]
+        with pytest.raises(sdk.SourceError, match=r"a folder, not one image; .* stream the folder"):
+            detector.detect(tmp_path)
+        with pytest.raises(sdk.InputError, match="could not read; check the path or the camera"):
+            detector.detect(None)
+        with pytest.raises(sdk.InputError, match=r"pass the one of its 4 planes"):
+            detector.detect(np.zeros((40, 40, 4), np.uint8))

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from pitviper import sdk
 from pitviper.sdk import Detections
 from pitviper.sdk.draw import ToneMap, annotate
 from pitviper.sdk.sources import Frame, FrameTime
@@ -38,6 +41,29 @@ def frame(image: np.ndarray[Any, Any]) -> Frame:
 
 def flat(level: int = 100) -> np.ndarray[Any, Any]:
     return np.full(SHAPE, level, np.uint8)
+
+
+def test_arrays_and_paths_are_drawn_like_frames(tmp_path: Path) -> None:
+    found = result([(60, 40, 63, 43)])
+    Image.fromarray(flat()).save(tmp_path / "flat.png")
+    height = 2 * SHAPE[0]
+    drawn = annotate(frame(flat()), found, scale=2)
+    for given in (flat(), flat()[..., None], tmp_path / "flat.png"):
+        assert np.array_equal(annotate(given, found, scale=2)[:height], drawn[:height])
+    with pytest.raises(
+        sdk.InputError, match=r"the frame is \(64, 64\) \(H, W\), and the result is of one of"
+    ):
+        annotate(np.zeros((64, 64), np.uint8), found)
+
+
+def test_marks_grow_with_a_picture_that_is_shown_smaller() -> None:
+    marked = []
+    for side in (640, 1920):
+        one = replace(result([(300, 300, 302, 302)]), shape=(600, side))
+        picture = annotate(np.full((600, side), 100, np.uint8), one)[:600]
+        rows = np.flatnonzero((picture[:, 250:350] == (120, 255, 90)).all(axis=2).any(axis=1))
+        marked.append(int(np.ptp(rows[rows > 290])) if side == 640 else int(np.ptp(rows[rows > 280])))
+    assert marked[1] >= 2 * marked[0]
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 9])

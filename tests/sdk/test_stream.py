@@ -327,3 +327,18 @@ def test_the_window_of_times_does_not_grow() -> None:
     spread = window.spreads()["total_ms"]
     assert (spread.max, spread.median) == (24.0, 19.5)
     assert "age_ms" not in window.spreads()
+
+
+@pytest.mark.parametrize("kind", ["tracker", "monitor"])
+def test_a_tracker_or_monitor_belongs_to_one_open_stream(make_detector: Any, kind: str) -> None:
+    owned: Any = {kind: sdk.Tracker(clock=25.0) if kind == "tracker" else sdk.ThermalMonitor()}
+    frames = [np.zeros((32, 32), np.uint16)] * 3
+    with make_detector() as detector:
+        first = detector.stream(frames, **owned)
+        with pytest.raises(
+            sdk.InputError, match=rf"this {kind} belongs to another open stream .* for each stream"
+        ):
+            detector.stream(frames, **owned)
+        assert len(list(first)) == 3
+        with detector.stream(frames, **owned) as second:
+            assert len(list(second)) == 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks as PNG files."""
+"""Masks and annotated frames as PNG files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pitviper import sdk
-from pitviper.sdk.sinks import Masks
+from pitviper.sdk.sinks import Masks, Pictures
 
 
 def test_masks_are_exact_and_named_by_index(tmp_path: Path, shots: list[Any]) -> None:
@@ -57,3 +57,21 @@ def test_folder_that_went_away(tmp_path: Path, shots: list[Any]) -> None:
     (tmp_path / "m").rmdir()
     with pytest.raises(sdk.SinkError, match=r"000000\.png: cannot be written"):
         sink.write(*shots[0])
+
+
+def test_pictures_show_what_annotate_draws_in_any_sizes(tmp_path: Path, shot: Callable[..., Any]) -> None:
+    taken = [
+        shot(0, {(5, 5): 2}, shape=(48, 64), name="a.tif"),
+        shot(1, {(9, 9): 3}, shape=(40, 80), name="b.tif"),
+        shot(2, {}, shape=(40, 80)),
+    ]
+    sink = Pictures(tmp_path / "p", scale=2)
+    for frame, found in taken:
+        sink.write(frame, found)
+    sink.close()
+    files = sorted((tmp_path / "p").iterdir())
+    assert [path.name for path in files] == ["000002.png", "a.png", "b.png"]
+    for (frame, found), path in zip(taken[:2], files[1:], strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)), sdk.annotate(frame, found, scale=2))
+    with pytest.raises(sdk.SinkError, match="already holds 3 PNG files"):
+        Pictures(tmp_path / "p")
