@@ -45,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"pitviper-train: {error}", file=sys.stderr)
         return _FAILURE
+    except RuntimeError as error:
+        # By name: most commands never import torch.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        advice = "give --accumulate N, a smaller --batch or smaller --crops"
+        print(f"pitviper-train: the device's memory is full ({error}); {advice}", file=sys.stderr)
+        return _FAILURE
     return result
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
@@ -67,6 +68,10 @@ class TrainingConfig:
     plain_share: float = 0.25
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{each.name} must be a finite number, got {value}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.epochs < 1 or self.batch < 1 or self.crops_per_frame < 1:
@@ -204,6 +209,8 @@ class DetectorConfig(TrainingConfig):
         super().__post_init__()
         if not 0.0 < self.mine_threshold < 1.0:
             raise ValueError(f"mine_threshold must be in (0, 1), got {self.mine_threshold}")
+        if self.bce_weight < 0.0:
+            raise ValueError(f"bce_weight must be at least 0, got {self.bce_weight}")
         if self.missed_times < 1:
             raise ValueError(f"missed_times must be at least 1, got {self.missed_times}")
         for name in ("target_share", "plant"):

@@ -50,6 +50,8 @@ def launch(hardware: Hardware, seed: int) -> Fabric:
     """
     if hardware.precision not in PRECISIONS:
         raise ValueError(f"--precision {hardware.precision} is none of {', '.join(PRECISIONS)}")
+    if hardware.threads < 0:
+        raise ValueError(f"--threads must be at least 1, or 0 for PyTorch's choice, got {hardware.threads}")
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     devices: int | str = int(hardware.devices) if hardware.devices.isdigit() else hardware.devices

@@ -135,7 +135,9 @@ def start(
     # Before the optimiser, whose state is read from a checkpoint to where its parameters are.
     task = fabric.to_device(task)
     optimizer = make_optimizer(task, config)
-    facts = {**(facts or {}), **(companion.facts if companion else {})}
+    # Another precision is another training, though nothing in the settings says so.
+    precision = {"precision": str(fabric.strategy.precision.precision)}
+    facts = {**(facts or {}), **(companion.facts if companion else {}), **precision}
     run = TrainingRun(fabric, task, average, optimizer, config, folder, [], facts, companion=companion)
     if resume:
         numbers = load_checkpoint(

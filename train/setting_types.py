@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError
     return value
 
@@ -60,7 +61,7 @@ def _stage(value: Any) -> tuple[float, int]:
 
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (_whole, "a whole number"),
-    "float": (_number, "a number"),
+    "float": (_number, "a finite number"),
     "str": (_text, "a text"),
     "tuple[str, ...]": (_many(_text), "a list of texts"),
     "tuple[int, ...]": (_many(_whole), "a list of whole numbers such as [3, 6, 9, 12]"),

@@ -18,7 +18,7 @@ from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD, Backbone, Fro
 from pitviper.core.vfm.architecture import has_qkv_bias, recognise
 
 # What the features before the final norm do not use may be missing; what training alone uses may be left over.
-_MAY_BE_MISSING = ("norm.", "fc_norm.", "head.", "head_drop.")
+_MAY_BE_MISSING = ("norm.", "fc_norm.", "head.", "head_dist.", "head_drop.")
 _MAY_BE_LEFT_OVER = (*_MAY_BE_MISSING, "mask_token", "cls_head.", "dino_head.", "ibot_head.")
 
 
@@ -225,8 +225,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = load_file(path)
     else:
         state = _read_pickle(path)
-    # What DistributedDataParallel saves has the prefix.
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    # What DistributedDataParallel saves has the one prefix, what the trainings of DINO and DINOv2 save the other.
+    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -131,6 +131,11 @@ def test_resume_refuses_other_settings(finished: Path, config: Make) -> None:
         train_supervised(config(lr=0.1), finished, hardware=CPU, resume=True)
 
 
+def test_resume_refuses_another_precision(finished: Path, config: Make) -> None:
+    with pytest.raises(ValueError, match="started with precision 32-true, now there is bf16-mixed"):
+        train_supervised(config(), finished, hardware=replace(CPU, precision="bf16-mixed"), resume=True)
+
+
 def test_resume_needs_a_checkpoint(config: Make, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint to resume from; leave --resume out"):
         train_supervised(config(), tmp_path, hardware=CPU, resume=True)

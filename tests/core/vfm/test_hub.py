@@ -255,6 +255,21 @@ def test_files_of_other_libraries(timm: Any, tmp_path: Path) -> None:
     )
     given = load_vfm("vit_tiny_patch16_224", weights=tmp_path / "ddp.safetensors")
     assert torch.equal(given.backbone.model.pos_embed, model.pos_embed)
+    # A checkpoint of DINO's own training: teacher and student, each a backbone with a head.
+    halves = {f"module.backbone.{key}": value for key, value in model.state_dict().items()}
+    halves["module.dino_head.mlp.0.weight"] = torch.zeros(3, 3)
+    student = {key: torch.zeros_like(value) for key, value in halves.items()}
+    torch.save({"student": student, "teacher": halves, "epoch": 5}, tmp_path / "dino.pth")
+    given = load_vfm("vit_tiny_patch16_224", weights=tmp_path / "dino.pth")
+    assert torch.equal(given.backbone.model.pos_embed, model.pos_embed)
+
+
+def test_both_heads_of_a_distilled_model_may_be_left_over(timm: Any, tmp_path: Path) -> None:
+    name = "deit_tiny_distilled_patch16_224"
+    model = timm.create_model(name)
+    save_file(model.state_dict(), tmp_path / "deit.safetensors")
+    given = load_vfm(name, weights=tmp_path / "deit.safetensors")
+    assert torch.equal(given.backbone.model.pos_embed, model.pos_embed)
 
 
 def test_wrong_tags_hybrids_and_files_are_said(timm: Any, tmp_path: Path) -> None:
