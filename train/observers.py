@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pitviper.core.models import DetectorNetwork
 from pitviper.train.data.store import StoredFrame
+from pitviper.train.remarks import say
 from pitviper.train.validate import Metrics, predict_standardised
 
 if TYPE_CHECKING:
@@ -42,31 +43,49 @@ class ConsoleObserver:
 
 
 class TensorBoardObserver:
-    """Scalars of every epoch, and a picture of each validation set's first frames: frame, truth, probability."""
+    """Scalars of every epoch, and a picture of each validation set's first frames: frame, truth, probability.
+
+    A file that cannot be written, on a full disk for instance, ends this account with a line, and not the training.
+    """
 
     def __init__(
         self, folder: Path, run: TrainingRun, sets: Mapping[str, Sequence[StoredFrame]], *, pictures: int = 3
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer: SummaryWriter = SummaryWriter(str(folder))
+        self.writer: SummaryWriter | None = SummaryWriter(str(folder))
         self.run = run
         self.sets = sets
         self.pictures = pictures
 
     def epoch(self, epoch: int, losses: dict[str, float], lr: float, seconds: float) -> None:
-        for name, value in losses.items():
-            self.writer.add_scalar(f"train/{name}", value, epoch)
-        self.writer.add_scalar("train/lr", lr, epoch)
-        self.writer.add_scalar("train/seconds_per_epoch", seconds, epoch)
+        def write(writer: SummaryWriter) -> None:
+            for name, value in losses.items():
+                writer.add_scalar(f"train/{name}", value, epoch)
+            writer.add_scalar("train/lr", lr, epoch)
+            writer.add_scalar("train/seconds_per_epoch", seconds, epoch)
+
+        self._try(write)
 
     def validation(self, epoch: int, metrics: Metrics) -> None:
-        for name, values in metrics.items():
-            for key, value in values.items():
-                self.writer.add_scalar(f"val_{name}/{key}", value, epoch)
-            for index, frame in enumerate(self.sets[name][: self.pictures]):
-                self.writer.add_image(f"val_{name}/{index}", self._picture(frame), epoch, dataformats="HW")
-        self.writer.flush()
+        def write(writer: SummaryWriter) -> None:
+            for name, values in metrics.items():
+                for key, value in values.items():
+                    writer.add_scalar(f"val_{name}/{key}", value, epoch)
+                for index, frame in enumerate(self.sets[name][: self.pictures]):
+                    writer.add_image(f"val_{name}/{index}", self._picture(frame), epoch, dataformats="HW")
+            writer.flush()
+
+        self._try(write)
+
+    def _try(self, write: Callable[[SummaryWriter], None]) -> None:
+        if self.writer is None:
+            return
+        try:
+            write(self.writer)
+        except OSError as error:
+            self.writer = None
+            say(f"TensorBoard's file cannot be written ({error}); the training goes on without it")
 
     def _picture(self, frame: StoredFrame) -> NDArray[np.uint8]:
         network = self.run.network

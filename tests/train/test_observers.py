@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from pitviper.train.observers import ConsoleObserver, format_metrics
+from pitviper.train.observers import ConsoleObserver, TensorBoardObserver, format_metrics
 
 METRICS = {"iou": 0.7123, "niou": 0.7, "pd": 0.95, "fa_per_mpix": 12.34, "false_objects_per_frame": 0.125}
 
@@ -44,3 +45,22 @@ def test_tensorboard(finished: Path) -> None:
     picture = events.Images("val_tiny/0")[0]
     assert (picture.width, picture.height) == (3 * 72, 72), "frame, truth and probability side by side"
     assert np.isfinite([event.value for event in events.Scalars("train/lr")]).all()
+
+
+def test_a_full_disk_ends_tensorboard_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    observer = TensorBoardObserver(tmp_path, cast(Any, None), {"tiny": []})
+    calls = []
+
+    def full(*given: object) -> None:
+        calls.append(given)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(observer.writer, "add_scalar", full)
+    observer.epoch(1, {"loss": 0.5}, 1e-3, 30.0)
+    observer.validation(1, {"tiny": METRICS})
+    observer.epoch(2, {"loss": 0.4}, 1e-3, 30.0)
+    assert len(calls) == 1
+    assert capsys.readouterr().err.count("No space left on device); the training goes on without it") == 1
