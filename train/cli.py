@@ -20,17 +20,12 @@ from pitviper.train.point_config import (
     SemanticPriorsConfig,
     SPReferenceConfig,
 )
+from pitviper.train.setting_options import add_settings
 
 if TYPE_CHECKING:
     from pitviper.train.hardware import Hardware
 
 _FAILURE, _INTERRUPTED = 1, 130
-_REPEATED = {
-    "data": ("FOLDER", "data set folder"),
-    "upright": ("NAME", "data set, by the name of its folder, whose crops are never turned or mirrored"),
-    "missed": ("PACKAGE", "model; frames whose targets it misses come more often"),
-    "mine": ("PACKAGE", "model whose false alarms on target-free frames get crops"),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,7 +156,7 @@ def _add_recipe(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -
         help="go on with the run in --out; auto: if there is one, else start one",
     )
     parser.add_argument("--config", type=Path, help="JSON file of settings; options override it")
-    _add_settings(parser, config)
+    add_settings(parser, config)
     parser.add_argument("--accelerator", default="auto", help="cpu, cuda, auto (default)")
     parser.add_argument("--devices", default="auto", help="number of processes or devices on each node")
     parser.add_argument(
@@ -194,47 +189,6 @@ def _add_foundation(parser: argparse.ArgumentParser, cache: str) -> None:
 
 def _add_no_package(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-package", action="store_true", help="do not make OUT/package at the end")
-
-
-def _add_settings(parser: argparse.ArgumentParser, config: type[TrainingConfig]) -> None:
-    """One option per plain field of the config; nested ones come from --config."""
-    kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
-    for entry in fields(config):
-        option = "--" + entry.name.replace("_", "-")
-        if entry.name in _REPEATED:
-            metavar, what = _REPEATED[entry.name]
-            parser.add_argument(option, action="append", metavar=metavar, help=f"{what}; repeatable")
-        elif entry.name == "crops":
-            what = "side in pixels, or sides up to shares of the run: 0.5:128,1:256"
-            parser.add_argument(option, type=_crops, metavar="SIDE", help=what)
-        elif entry.name == "levels":
-            every = issubclass(config, SemanticPriorsConfig)
-            what = "all blocks" if every else "four equally spaced"
-            parser.add_argument(option, type=_levels, metavar="N,N,...", help=f"default: {what}")
-        elif entry.type in kinds:
-            kind, default = kinds[str(entry.type)], "none" if entry.default == "" else entry.default
-            parser.add_argument(option, type=kind, metavar=str(entry.type).upper(), help=f"default {default}")
-
-
-def _levels(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"levels are block numbers such as 3,6,9,12, got {text!r}"
-        ) from error
-
-
-def _crops(text: str) -> tuple[tuple[float, int], ...]:
-    try:
-        if ":" not in text:
-            return ((1.0, int(text)),)
-        pairs = (part.split(":") for part in text.split(","))
-        return tuple((float(share), int(side)) for share, side in pairs)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"crops are a side such as 128, or SHARE:SIDE such as 0.5:128,1:256, got {text!r}"
-        ) from error
 
 
 def read_config(options: argparse.Namespace) -> TrainingConfig:
