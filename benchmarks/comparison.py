@@ -36,6 +36,9 @@ def comparison_parser(description: str, *, conditions: Sequence[str], epochs: in
     parser.add_argument("--crop", type=int, default=128, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument(
+        "--upright", action="append", default=[], metavar="NAME", help="data set whose crops are never turned"
+    )
     parser.add_argument("--prior", type=Path, help="weights made by pitviper-train prior")
     parser.add_argument("--finished", action="store_true", help="judge what is finished, and train nothing")
     parser.add_argument("--threads", type=int, default=1)
@@ -65,6 +68,7 @@ def common_settings(cell: Cell, options: argparse.Namespace, *, validate_every: 
         "lr": options.lr,
         # A run has a few thousand steps at most: an average over the last 100 of them, not over 1,000.
         "ema": 0.99,
+        "upright": tuple(options.upright),
         "validate_every": validate_every,
         "seed": cell.seed,
     }

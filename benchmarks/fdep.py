@@ -5,9 +5,10 @@
 
 Runs of one seed share first weights, data, crops, augmentation and schedule and differ in the condition alone, so their
 differences are paired. Judged are the averaged weights after the last epoch, on the val splits: no epoch is chosen.
-Conditions: ``supervised``; ``random`` (weights drawn anew, in the architecture of the prior); ``in-domain`` (--prior);
-``dino`` (--dino NAME of timm, with --dino-weights FILE or weights in the hub's cache). ``NAME+SETTING=VALUE`` changes a
-setting of FDEP, such as ``in-domain+levels=6/12+samf_style=plain``.
+Conditions: ``supervised``; ``in-domain`` (--prior); each name that --vfm gives to a published model, by a file or a
+timm name whose weights are in the hub's cache; ``random``, and ``random-NAME`` of a file given to --vfm, with weights
+drawn anew in the architecture of the prior, or of that file. ``NAME+SETTING=VALUE`` changes a setting of FDEP, such as
+``in-domain+levels=6/12+samf_style=plain``.
 
 A finished run in --work is kept and a killed one goes on, so the same command again, or one with more seeds, models or
 conditions, adds to the table. Runs of several machines or code versions do not belong in one folder.
@@ -60,10 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = comparison_parser(__doc__.splitlines()[0], conditions=("random", "in-domain"), epochs=12)
     parser.add_argument(
-        "--dino", default="vit_small_patch14_dinov2.lvd142m", help="timm name (default %(default)s)"
+        "--vfm",
+        action="append",
+        default=[],
+        metavar="CONDITION=FILE",
+        help="a published model: a local file of weights, or a timm name; repeatable",
     )
-    parser.add_argument("--dino-weights", type=Path, help="local file of its weights")
     options = parser.parse_args(arguments)
+    options.vfm = dict(_named(text) for text in options.vfm)
     require_conditions(options, settings_of)
     return options
 
@@ -82,6 +87,13 @@ def settings_of(cell: Cell, options: argparse.Namespace) -> TrainingConfig:
     return FDEPConfig(**common, **prior_of(base, options), **changed)
 
 
+def _named(text: str) -> tuple[str, str]:
+    name, _, model = text.partition("=")
+    if not name or not model:
+        raise SystemExit(f"--vfm takes CONDITION=FILE, such as dinov2=vit.safetensors, got {text!r}")
+    return name, model
+
+
 def prior_of(base: str, options: argparse.Namespace) -> dict[str, str]:
     """The foundation model that a condition names, as settings of FDEP."""
     if base in ("random", "in-domain"):
@@ -89,10 +101,14 @@ def prior_of(base: str, options: argparse.Namespace) -> dict[str, str]:
             raise SystemExit(f"{base} needs --prior FILE (random takes the architecture from it)")
         own = {"vfm_weights": str(options.prior)}
         return {**own, "vfm": "random"} if base == "random" else own
-    if base == "dino":
-        weights = {"vfm_weights": str(options.dino_weights)} if options.dino_weights else {}
-        return {"vfm": options.dino, **weights}
-    raise SystemExit(f"unknown condition {base!r}; known are {BASE}, random, in-domain and dino")
+    drawn = base.startswith("random-")
+    model = options.vfm.get(base.removeprefix("random-"))
+    if model is None:
+        known = ", ".join((BASE, "random", "in-domain", *options.vfm))
+        raise SystemExit(f"unknown condition {base!r}; known are {known}; --vfm NAME=FILE adds one")
+    if Path(model).is_file():
+        return {"vfm_weights": model, **({"vfm": "random"} if drawn else {})}
+    return {"vfm": f"random:{model.partition('.')[0]}" if drawn else model}
 
 
 def one_run(cell: Cell, options: argparse.Namespace, val_sets: list[Dataset]) -> list[dict[str, Any]]:

@@ -49,6 +49,9 @@ def conditions() -> dict[str, Any]:
 
 
 def _relative(argument: str) -> str:
+    name, equals, given = argument.partition("=")
+    if equals and not name.startswith("-") and Path(given).is_absolute():
+        return f"{name}={Path(given).name}"
     path = Path(argument)
     return (
         path.name

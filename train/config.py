@@ -237,6 +237,7 @@ class FDEPConfig(DetectorConfig):
             random ones are drawn from ``seed``.
         vfm_weights: Local file of its weights.
         levels: Blocks whose outputs are fused, rising; empty for four equally spaced ones.
+        vfm_scale: The foundation model sees crops enlarged so many times, as of ``core.vfm.FrozenVFM``.
         samf_style: "identity" or "plain", as of ``core.modules.samf.SAMF``.
         light_weight: Weight of the light branch's loss beside the main branch's.
         distillation: Weight of the explicit distillation from the main to the light branch; the paper has none.
@@ -250,6 +251,7 @@ class FDEPConfig(DetectorConfig):
     vfm: str = ""
     vfm_weights: str = ""
     levels: tuple[int, ...] = ()
+    vfm_scale: int = 1
     samf_style: str = "identity"
     light_weight: float = 1.0
     distillation: float = 0.0

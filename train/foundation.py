@@ -12,6 +12,7 @@ from PIL import Image
 
 from pitviper.core.vfm import CachedVFM, FrozenVFM, TinyRandomViT, load_vfm
 from pitviper.core.vfm.hub import read_header
+from pitviper.core.vfm.tiny_vit import TinyViTBackbone
 from pitviper.train.config import FDEPConfig
 from pitviper.train.data.splits import train_splits
 from pitviper.train.data.store import SYNTHETIC_SIDE
@@ -50,24 +51,25 @@ def open_vfm(config: FDEPConfig, *, download: bool = False) -> FrozenVFM:
         raise ValueError(
             f"{name} has random weights; leave out --vfm-weights and --download, or name another"
         )
-    levels = config.levels or None
+    levels, scale = config.levels or None, config.vfm_scale
     if name == TINY:
-        return FrozenVFM(TinyRandomViT(config.seed), levels=levels)
+        return FrozenVFM(TinyRandomViT(config.seed), levels=levels, scale=scale)
     if drawn and not weights:
         if not architecture:
             raise ValueError(
                 "random weights need an architecture: --vfm random:NAME (of timm), or --vfm-weights FILE"
             )
-        return load_vfm(architecture, seed=config.seed, levels=levels)
+        return load_vfm(architecture, seed=config.seed, levels=levels, scale=scale)
     if not weights:
-        return load_vfm(name, levels=levels, download=download)
+        return load_vfm(name, levels=levels, download=download, scale=scale)
     if download:
         raise ValueError(f"--vfm-weights names the local file {weights}; leave out --download")
     try:
         if drawn:
-            return load_vfm(weights=weights, seed=config.seed, levels=levels)
-        vfm = load_vfm(name or None, weights=weights, levels=levels)
-        if not name and "mean" not in read_header(weights) and speaks_for_all():
+            return load_vfm(weights=weights, seed=config.seed, levels=levels, scale=scale)
+        vfm = load_vfm(name or None, weights=weights, levels=levels, scale=scale)
+        told = name or "mean" in read_header(weights) or isinstance(vfm.backbone, TinyViTBackbone)
+        if not told and speaks_for_all():
             say(
                 f"{weights} says neither what model it is nor how frames are scaled: its shapes were read, and "
                 "ImageNet's mean and deviation taken, as DINO's models have them; name the model with --vfm for its own"
@@ -93,13 +95,17 @@ def open_all_levels(
         ValueError, FileNotFoundError, ImportError: As in ``open_vfm``.
     """
     chosen = FDEPConfig(
-        vfm=config.vfm, vfm_weights=config.vfm_weights, levels=config.levels, seed=config.seed
+        vfm=config.vfm,
+        vfm_weights=config.vfm_weights,
+        levels=config.levels,
+        vfm_scale=config.vfm_scale,
+        seed=config.seed,
     )
     vfm = open_vfm(chosen, download=download)
     if not config.levels:
         every = range(1, vfm.backbone.depth + 1)
         mean, std = vfm.mean.flatten().tolist(), vfm.std.flatten().tolist()
-        vfm = FrozenVFM(vfm.backbone, levels=every, mean=mean, std=std)
+        vfm = FrozenVFM(vfm.backbone, levels=every, mean=mean, std=std, scale=vfm.scale)
     return vfm, describe_vfm(chosen, vfm)
 
 
@@ -141,12 +147,13 @@ def cached(vfm: FrozenVFM, config: FDEPConfig, cache: FeatureCache) -> CachedVFM
 
 
 def describe_vfm(config: FDEPConfig, vfm: FrozenVFM) -> dict[str, Any]:
-    """What a run's summary says of its foundation model: name, levels, width, patch, scaling, its file's hash."""
+    """What a run's summary says of its foundation model: what it is, how it is fed, and the hash of its file."""
     facts: dict[str, Any] = {
         "name": _shown_name(config),
         "levels": list(vfm.levels),
         "dim": vfm.D,
         "patch_size": vfm.patch_size,
+        "scale": vfm.scale,
         "mean": vfm.mean.flatten().tolist(),
         "std": vfm.std.flatten().tolist(),
     }

@@ -112,6 +112,7 @@ class SemanticPriorsConfig(PointConfig):
         vfm: Foundation model, as in ``FDEPConfig``.
         vfm_weights: Local file of its weights.
         levels: Blocks whose outputs are averaged, rising; empty for all of them.
+        vfm_scale: The foundation model sees crops enlarged so many times, as of ``core.vfm.FrozenVFM``.
         strength: s of SCAM; below 0 the default for the depth of the network, 0 leaves SCAM out.
         application: SCAM after the whole encoder ("post") or stage by stage ("sequential").
         level_norm: 1: the tokens of each block are normalised before they are averaged; 0: not, as published.
@@ -141,6 +142,7 @@ class SemanticPriorsConfig(PointConfig):
     vfm: str = ""
     vfm_weights: str = ""
     levels: tuple[int, ...] = ()
+    vfm_scale: int = 1
     strength: float = -1.0
     application: str = "post"
     level_norm: int = 1

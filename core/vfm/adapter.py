@@ -56,15 +56,19 @@ class FrozenVFM(nn.Module):
             spaced ones, the last included.
         mean: What the backbone expects to be subtracted from its input in [0, 1], per channel.
         std: What it expects the difference to be divided by.
+        scale: The backbone sees the frame enlarged so many times (bilinear), so that a patch covers fewer pixels of
+            the frame: a target of three pixels is a fifth of a patch of 16, and most of one of 4. Costs its square.
 
     Attributes:
-        patch_size: Side of a patch in pixels.
+        patch_size: Side of a patch in pixels of the frame.
         D: Channels of each map.
         L: Number of maps.
         levels: Numbers of the blocks.
+        scale: As given.
 
     Raises:
-        ValueError: ``levels`` is empty, not rising, or out of 1 to the backbone's depth.
+        ValueError: ``levels`` is empty, not rising, or out of 1 to the backbone's depth; ``scale`` does not divide the
+            patch.
     """
 
     mean: Tensor
@@ -77,15 +81,21 @@ class FrozenVFM(nn.Module):
         levels: Sequence[int] | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        scale: int = 1,
     ) -> None:
         super().__init__()
+        if scale < 1 or backbone.patch_size % scale:
+            raise ValueError(
+                f"scale must be a whole number that divides the patch of {backbone.patch_size} pixels, got {scale}"
+            )
         chosen = default_levels(backbone.depth) if levels is None else tuple(levels)
         if not chosen or list(chosen) != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] > backbone.depth:
             raise ValueError(
                 f"levels must rise and lie within 1 and {backbone.depth}, the blocks of this backbone; got {chosen}"
             )
         self.levels = chosen
-        self.patch_size = backbone.patch_size
+        self.scale = scale
+        self.patch_size = backbone.patch_size // scale
         self.D = backbone.dim
         self.L = len(chosen)
         self._hidden = (backbone.eval().requires_grad_(False),)
@@ -118,6 +128,8 @@ class FrozenVFM(nn.Module):
         height, width = frames.shape[-2:]
         bottom, right = -height % self.patch_size, -width % self.patch_size
         images = F.pad(images, (0, right, 0, bottom), mode="replicate")
+        if self.scale > 1:
+            images = F.interpolate(images, scale_factor=self.scale, mode="bilinear", align_corners=False)
         weight = next(self.backbone.parameters())
         maps = self.backbone.intermediate(images.to(weight.dtype), self.levels)
         return [_without_padding(m.float(), (height, width), self.patch_size) for m in maps]

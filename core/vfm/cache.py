@@ -29,11 +29,11 @@ class CacheFull(OSError):
 class CachedVFM(FrozenVFM):
     """A `FrozenVFM` that looks for the features of a frame in a folder before it computes them.
 
-    A key is the hash of the model (weights, levels, patch, normalisation, and its features of a fixed frame, in which
-    also the number of heads shows), of the precision it runs in, and of the frame's content. One safetensors file holds
-    the maps of one frame, float32. Frames are computed one by one, so that features do not depend on what else was in
-    the batch and a training with an empty cache equals one with a full cache bit for bit. Against no cache, batches of
-    one frame are equal bit for bit, larger ones up to the rounding of another batch size.
+    A key is the hash of the model (weights, levels, patch, scale, normalisation, and its features of a fixed frame, in
+    which also the number of heads shows), of the precision it runs in, and of the frame's content. One safetensors file
+    holds the maps of one frame, float32. Frames are computed one by one, so that features do not depend on what else
+    was in the batch and a training with an empty cache equals one with a full cache bit for bit. Against no cache,
+    batches of one frame are equal bit for bit, larger ones up to the rounding of another batch size.
 
     A file that cannot be read, or whose content is not what was written, is computed anew with a warning. Files are
     written under another name and then renamed, so several processes can share a folder.
@@ -53,7 +53,7 @@ class CachedVFM(FrozenVFM):
         if limit_gib <= 0:
             raise ValueError(f"the cache needs a size above 0 GiB, got {limit_gib}")
         mean, std = vfm.mean.flatten().tolist(), vfm.std.flatten().tolist()
-        super().__init__(vfm.backbone, levels=vfm.levels, mean=mean, std=std)
+        super().__init__(vfm.backbone, levels=vfm.levels, mean=mean, std=std, scale=vfm.scale)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.limit_gib = limit_gib
@@ -137,7 +137,7 @@ class CachedVFM(FrozenVFM):
         return sum(path.stat().st_size for path in self.folder.glob("*/*.safetensors"))
 
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.levels} {self.patch_size}".encode())
+        digest = hashlib.sha256(f"{self.levels} {self.patch_size} {self.scale}".encode())
         for name, tensor in sorted(self.backbone.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(_content(tensor))

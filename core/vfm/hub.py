@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD, Backbone, FrozenVFM
 from pitviper.core.vfm.architecture import has_qkv_bias, recognise
+from pitviper.core.vfm.tiny_vit import MOBILE_SAM, TinyViTBackbone, from_mobile_sam, is_mobile_sam
 
 # What the features before the final norm do not use may be missing; what training alone uses may be left over.
 _MAY_BE_MISSING = ("norm.", "fc_norm.", "head.", "head_dist.", "head_drop.")
@@ -23,6 +24,7 @@ _MAY_BE_LEFT_OVER = (*_MAY_BE_MISSING, "mask_token", "cls_head.", "dino_head.", 
 
 
 _HEADER = "vfm"
+_TINY_VIT = "tiny_vit"
 
 
 class TimmBackbone(Backbone):
@@ -42,7 +44,7 @@ class TimmBackbone(Backbone):
         if missing:
             raise ValueError(
                 f"{type(model).__name__} is no vision transformer of timm: it has no {', '.join(missing)}; "
-                f"take one whose name begins with vit_ or eva"
+                f"take one whose name begins with vit_, eva or tiny_vit"
             )
         net: Any = model
         if (
@@ -81,6 +83,7 @@ def load_vfm(
     heads: int | None = None,
     seed: int | None = None,
     download: bool = False,
+    scale: int = 1,
 ) -> FrozenVFM:
     """A frozen vision transformer of timm, with weights from one named place. Touches the network only on request.
 
@@ -89,13 +92,15 @@ def load_vfm(
     whose own weights are then not taken.
 
     Args:
-        name: Of timm, for instance "vit_small_patch14_reg4_dinov2.lvd142m" or "vit_small_plus_patch16_dinov3". May be
-            left out with ``weights``: the architecture is then read off the shapes of the tensors.
+        name: Of timm, for instance "vit_small_patch14_reg4_dinov2.lvd142m", "vit_small_plus_patch16_dinov3" or
+            "tiny_vit_5m_224.dist_in22k". May be left out with ``weights``: the architecture is then read off the names
+            and shapes of the tensors.
         weights: A .safetensors file, or a .pth or .bin file that holds tensors alone.
         levels: As in ``FrozenVFM``.
         heads: Attention heads, for a file of a width that has no usual number of them.
         seed: Random weights in the named architecture, or in that of the file.
         download: Allow fetching the weights from the hub into its cache.
+        scale: As in ``FrozenVFM``.
 
     Returns:
         The frozen model, with the mean and standard deviation that its file states, else those of its own data
@@ -119,6 +124,8 @@ def load_vfm(
         _require_naming(state, Path(weights or ""))
     stated = {} if weights is None else read_header(weights)
     name = name or stated.get("timm")
+    if name is None and state is not None and is_mobile_sam(state):
+        name = MOBILE_SAM
     if name is None:
         assert state is not None
         architecture = recognise(state, heads=heads)
@@ -126,7 +133,7 @@ def load_vfm(
     else:
         settings = {"num_heads": heads} if heads is not None else {}
     model = _create(name, settings, seed=seed or 0)
-    backbone = TimmBackbone(model)
+    backbone = TinyViTBackbone(model) if name.startswith(_TINY_VIT) else TimmBackbone(model)
     config = dict(model.pretrained_cfg) if settings.keys() <= {"num_heads"} else {}
     if seed is None:
         source = Path(weights) if weights is not None else _hub_file(name, config, download=download)
@@ -137,6 +144,7 @@ def load_vfm(
         levels=levels,
         mean=known.get("mean", IMAGENET_MEAN),
         std=known.get("std", IMAGENET_STD),
+        scale=scale,
     )
 
 
@@ -182,7 +190,9 @@ def _create(name: str, settings: Mapping[str, Any], *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **settings)
+            # A TinyViT takes images of any size without being asked.
+            sized = {} if name.startswith(_TINY_VIT) else {"dynamic_img_size": True}
+            return timm.create_model(name, pretrained=False, num_classes=0, **sized, **settings)
         except TypeError as error:
             raise ValueError(
                 f"{name} is no vision transformer that takes images of any size: {error}"
@@ -250,6 +260,8 @@ def _require_naming(state: Mapping[str, Tensor], path: Path) -> None:
 
 def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:
     """Load into the model, with timm's own conversion of published formats; every tensor must fit."""
+    if is_mobile_sam(state):
+        state = from_mobile_sam(state)
     if (
         "storage_tokens" in state
         and has_qkv_bias(state)
@@ -275,7 +287,15 @@ def _load(model: Any, state: dict[str, Tensor], source: Path) -> None:
 
 
 def _require_grid(model: Any, state: Mapping[str, Tensor], source: Path) -> None:
-    """Refuse what timm's conversion would resample without a word: other patches, positions of other grids."""
+    """Refuse what timm's conversion would resample without a word: other patches, windows, positions of other grids."""
+    for key, own in model.state_dict().items():
+        if key.endswith(".attention_biases") and key in state and state[key].shape != own.shape:
+            raise ValueError(
+                f"{source.name} has windows of another size than this architecture ({key}: {list(state[key].shape)} "
+                f"and {list(own.shape)}); give the timm name that it was made with"
+            )
+    if not hasattr(model.patch_embed, "proj"):
+        return
     kernel, own_kernel = state.get("patch_embed.proj.weight"), model.patch_embed.proj.weight
     if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != own_kernel.shape[-2:]:
         raise ValueError(

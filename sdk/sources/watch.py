@@ -114,6 +114,8 @@ class WatchedFolder(Source):
                 f"watch:{folder}: cannot be watched ({reason}); check its permissions, "
                 "and fs.inotify.max_user_instances"
             )
+        # From its start: a thread that comes late to its first wait must not count as a silent camera.
+        self._alive_at = time.monotonic()
 
     def _read(self) -> Iterator[Frame]:
         index = 0

@@ -77,15 +77,32 @@ def test_conditions_differ_in_nothing_else(script: ModuleType) -> None:
         "supervised",
         "random",
         "in-domain",
-        "dino",
+        "dinov2",
+        "random-dinov2",
         "in-domain+levels=2/6+samf_style=plain+distillation=16",
     ]
-    options = options_for(script, "--prior", "p.safetensors", "--conditions", *names)
+    given = ("--vfm", "dinov2=vit_small_patch14_dinov2.lvd142m", "--upright", "dots")
+    options = options_for(script, "--prior", "p.safetensors", *given, "--conditions", *names)
     found = [script.settings_of(script.Cell("pit-n", name, 3), options).to_dict() for name in names]
     for settings in found[1:]:
         assert {key: settings[key] for key in found[0]} == found[0]
-    assert [s.get("vfm") for s in found] == [None, "random", "", "vit_small_patch14_dinov2.lvd142m", ""]
-    assert (found[4]["levels"], found[4]["samf_style"], found[4]["distillation"]) == ((2, 6), "plain", 16.0)
+    named = ["vit_small_patch14_dinov2.lvd142m", "random:vit_small_patch14_dinov2"]
+    assert [s.get("vfm") for s in found] == [None, "random", "", *named, ""]
+    assert all(s["upright"] == ("dots",) for s in found)
+    assert (found[5]["levels"], found[5]["samf_style"], found[5]["distillation"]) == ((2, 6), "plain", 16.0)
+
+
+def test_a_published_model_may_be_a_file(script: ModuleType, prior: Path) -> None:
+    names = ["supervised", "sam", "random-sam"]
+    options = options_for(script, "--vfm", f"sam={prior}", "--conditions", *names)
+    found = [script.settings_of(script.Cell("pit-n", name, 3), options) for name in names[1:]]
+    assert [(s.vfm, s.vfm_weights) for s in found] == [("", str(prior)), ("random", str(prior))]
+    with pytest.raises(
+        SystemExit, match=r"unknown condition 'other'; known are .*in-domain, sam; --vfm NAME=FILE"
+    ):
+        options_for(script, "--vfm", f"sam={prior}", "--conditions", "other")
+    with pytest.raises(SystemExit, match="--vfm takes CONDITION=FILE"):
+        options_for(script, "--vfm", "sam", "--conditions", "supervised")
 
 
 def test_from_runs_to_tables_and_again(

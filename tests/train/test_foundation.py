@@ -15,7 +15,8 @@ from pitviper.core.vfm import FrozenVFM, TinyRandomViT
 from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
 from pitviper.train import foundation
 from pitviper.train.config import FDEPConfig
-from pitviper.train.foundation import describe_vfm, open_vfm
+from pitviper.train.foundation import describe_vfm, open_all_levels, open_vfm
+from pitviper.train.point_config import SemanticPriorsConfig
 
 
 def test_tiny_random_follows_the_seed() -> None:
@@ -36,9 +37,17 @@ def test_levels_are_passed_on() -> None:
         pytest.approx(IMAGENET_MEAN),
         pytest.approx(IMAGENET_STD),
     ]
-    assert shown == {"name": "tiny-random", "levels": [2, 3], "dim": 32, "patch_size": 16}
+    assert shown == {"name": "tiny-random", "levels": [2, 3], "dim": 32, "patch_size": 16, "scale": 1}
     with pytest.raises(ValueError, match=r"within 1 and 4, the blocks of this backbone; got \(3, 6\)"):
         open_vfm(FDEPConfig(vfm="tiny-random", levels=(3, 6)))
+
+
+@pytest.mark.parametrize("config", [FDEPConfig, SemanticPriorsConfig])
+def test_scale_is_passed_on(config: type[FDEPConfig | SemanticPriorsConfig]) -> None:
+    wanted = config(vfm="tiny-random", vfm_scale=4)
+    vfm = open_vfm(wanted) if isinstance(wanted, FDEPConfig) else open_all_levels(wanted)[0]
+    assert (vfm.scale, vfm.patch_size) == (4, 4)
+    assert vfm(torch.zeros(1, 1, 32, 48))[0].shape == (1, 32, 8, 12)
 
 
 def test_a_model_must_be_named() -> None:
@@ -80,27 +89,27 @@ def test_what_is_asked_of_timm(
     asked: list[tuple[str | None, dict[str, Any]]] = []
 
     def load(name: str | None = None, **named: Any) -> FrozenVFM:
-        asked.append((name, {key: value for key, value in named.items() if value}))
+        asked.append((name, {k: v for k, v in named.items() if v and (k, v) != ("scale", 1)}))
         return FrozenVFM(TinyRandomViT())
 
     monkeypatch.setattr(foundation, "load_vfm", load)
     path = tmp_path / "mine.safetensors"
     save_file({"weights": torch.zeros(2)}, path)
-    named = FDEPConfig(vfm="vit_x", vfm_weights=str(path), levels=(3, 6))
+    named = FDEPConfig(vfm="vit_x", vfm_weights=str(path), levels=(3, 6), vfm_scale=2)
     open_vfm(named)
     assert capsys.readouterr().err == ""
     open_vfm(FDEPConfig(vfm_weights=str(path)))
     assert "neither what model it is nor how frames are scaled" in capsys.readouterr().err
-    open_vfm(FDEPConfig(vfm="vit_x"), download=True)
-    open_vfm(FDEPConfig(vfm="random:vit_x", seed=5))
-    drawn = FDEPConfig(vfm="random", vfm_weights=str(path), seed=6)
+    open_vfm(FDEPConfig(vfm="vit_x", vfm_scale=7), download=True)
+    open_vfm(FDEPConfig(vfm="random:vit_x", seed=5, vfm_scale=2))
+    drawn = FDEPConfig(vfm="random", vfm_weights=str(path), seed=6, vfm_scale=4)
     open_vfm(drawn)
     assert asked == [
-        ("vit_x", {"weights": str(path), "levels": (3, 6)}),
+        ("vit_x", {"weights": str(path), "levels": (3, 6), "scale": 2}),
         (None, {"weights": str(path)}),
-        ("vit_x", {"download": True}),
-        ("vit_x", {"seed": 5}),
-        (None, {"weights": str(path), "seed": 6}),
+        ("vit_x", {"download": True, "scale": 7}),
+        ("vit_x", {"seed": 5, "scale": 2}),
+        (None, {"weights": str(path), "seed": 6, "scale": 4}),
     ]
     facts = describe_vfm(named, FrozenVFM(TinyRandomViT()))
     assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

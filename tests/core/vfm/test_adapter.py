@@ -46,6 +46,35 @@ def test_shapes(patch: int, registers: int, size: tuple[int, int]) -> None:
     assert not torch.allclose(maps[0], maps[3], atol=0.1)
 
 
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_an_enlarged_frame_has_smaller_patches_in_the_same_places(scale: int) -> None:
+    """A bright square of one patch lights its own cell, and beside it what bilinear enlarging brings there."""
+    recorder = Recorder()
+    vfm = FrozenVFM(recorder, levels=(1,), mean=(0.0,) * 3, std=(1.0,) * 3, scale=scale)
+    side = 16 // scale
+    assert (vfm.scale, vfm.patch_size) == (scale, side)
+    frames = torch.zeros(1, 1, 64, 96)
+    frames[..., 3 * side : 4 * side, 5 * side : 6 * side] = 1.0
+    (found,) = vfm(frames)
+    assert recorder.seen.shape == (1, 3, 64 * scale, 96 * scale)
+    assert found.shape == (1, 3, 64 // side, 96 // side)
+    light = (found[0, 0] - found[0, 0].min()) / (found[0, 0].max() - found[0, 0].min())
+    assert float(light[3, 5]) == 1.0
+    around = light[2:5, 4:7].clone()
+    assert torch.allclose(around, around.flip(0)), "as much above as below"
+    assert torch.allclose(around, around.flip(1))
+    light[2:5, 4:7] = 0.0
+    assert float(light.max()) == 0.0
+
+
+@pytest.mark.parametrize("scale", [0, -2, 3, 32])
+def test_a_scale_divides_the_patch(scale: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"scale must be a whole number that divides the patch of 16 pixels, got {scale}"
+    ):
+        FrozenVFM(TinyRandomViT(), scale=scale)
+
+
 def test_levels() -> None:
     assert default_levels(12) == (3, 6, 9, 12)
     assert default_levels(24) == (6, 12, 18, 24)

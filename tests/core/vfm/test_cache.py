@@ -69,6 +69,7 @@ def test_another_model_frame_or_precision_is_another_key(vfm: FrozenVFM, tmp_pat
         (CachedVFM(FrozenVFM(TinyRandomViT(1), levels=(2, 4)), tmp_path), frame),
         (CachedVFM(FrozenVFM(TinyRandomViT(), levels=(3, 4)), tmp_path), frame),
         (CachedVFM(FrozenVFM(TinyRandomViT(), levels=(2, 4), mean=(0.1, 0.2, 0.3)), tmp_path), frame),
+        (CachedVFM(FrozenVFM(TinyRandomViT(), levels=(2, 4), scale=2), tmp_path), frame),
         (CachedVFM(vfm, tmp_path), one_pixel),
         (CachedVFM(vfm, tmp_path), frame.transpose(2, 3).contiguous()),
         (CachedVFM(FrozenVFM(TinyRandomViT(), levels=(2, 4)).double(), tmp_path), frame.double()),

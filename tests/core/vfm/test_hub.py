@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +16,12 @@ from pitviper.core.vfm import load_vfm, to_unit_range
 from pitviper.core.vfm.hub import TimmBackbone, _load, header
 
 # Tiny forms of DINOv2 without registers, DINOv2 with them, a plain ViT and DINOv3 (rotary positions, gated MLP).
-_KEPT: list[torch.library.Library] = []
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "dinov2": ("vit_small_patch14_dinov2", {"img_size": 70}),
     "dinov2-registers": ("vit_small_patch14_reg4_dinov2", {"img_size": 70}),
     "plain": ("vit_tiny_patch16_224", {"img_size": 64}),
     "dinov3": ("vit_small_plus_patch16_dinov3", {}),
 }
-
-
-@pytest.fixture(scope="session")
-def timm() -> Any:
-    """timm, or the reason why it is not here."""
-    for package in ("torchvision", "timm"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed; pip install 'pitviper[train]' brings it")
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        # A torchvision built for CUDA beside a CPU torch lacks its native operators. timm imports it for picture
-        # transforms and needs none of them here, so declaring their names is enough.
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEPT.append(library)  # a library that is collected takes its names away
-    return importlib.import_module("timm")
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def make(timm: Any, form: str, **settings: Any) -> nn.Module:
