@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from pitviper.core.manifest import NETWORK_ONNX, Package
 from pitviper.sdk.errors import InputError
 from pitviper.sdk.fa_budget import FaBudget
+from pitviper.sdk.frames import require_polarity
 from pitviper.sdk.log_odds import LogOdds, log_odds_of
 
 __all__ = ["ASSUMPTION", "Calibration", "alarm_bound", "alarms_allowed"]
@@ -88,6 +89,7 @@ class Calibration:
         block: Frames of a block.
         scores: Highest score of each block, in falling order, at most `KEPT`.
         scale: What the scores are: `PROBABILITY` or `LOG_ODDS`.
+        polarity: Of the targets that were looked for, ``bright`` or ``dark``.
         blocks: Number of blocks.
         confidence: Of every bound, in (0, 1).
         fps: Frames per second of the source, or None.
@@ -120,6 +122,7 @@ class Calibration:
     created_utc: str = ""
     assumption: str = ASSUMPTION
     scale: str = PROBABILITY
+    polarity: str = "bright"
 
     def __post_init__(self) -> None:
         whole = all(type(each) is int and each >= 1 for each in (self.frames, self.block, self.blocks))
@@ -135,6 +138,7 @@ class Calibration:
             raise InputError(
                 f"the scores of a calibration must be of the scale {self.scale}, {low:g} to {high:g}, in falling order"
             )
+        require_polarity(self.polarity)
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence must lie between 0 and 1, got {self.confidence!r}")
         if self.fps is not None and not 0 < self.fps < math.inf:
@@ -222,12 +226,17 @@ class Calibration:
             )
         return self.threshold_for(FaBudget(self.per_frame, self.per_hour))
 
-    def check_model(self, package: Package) -> None:
-        """Refuse a calibration of another model.
+    def check_model(self, package: Package, polarity: str = "bright") -> None:
+        """Refuse a calibration of another model, or of targets of another polarity.
 
         Raises:
-            InputError: Name or network differ.
+            InputError: Name, network or polarity differ.
         """
+        if self.polarity != polarity:
+            raise InputError(
+                f"the calibration is of {self.polarity} targets and this detector looks for {polarity} ones; calibrate "
+                f"again with polarity={polarity!r} (--polarity {polarity})"
+            )
         name, sha256 = model_identity(package)
         if (self.model, self.model_sha256) != (name, sha256):
             raise InputError(

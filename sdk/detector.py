@@ -22,7 +22,7 @@ from pitviper.sdk.engines import Engine, EngineInfo, open_engine
 from pitviper.sdk.errors import InputError, ModelError
 from pitviper.sdk.fa_budget import Threshold, resolve_budget
 from pitviper.sdk.frame_path import MAX_TARGETS, FramePath
-from pitviper.sdk.frames import SMALLEST, CheckedFrame, check_frame
+from pitviper.sdk.frames import SMALLEST, CheckedFrame, check_frame, require_polarity
 from pitviper.sdk.model import open_model
 from pitviper.sdk.tiling import Tiling
 
@@ -59,6 +59,8 @@ class Detector:
         threads: Threads of the network; None leaves it to the runtime.
         warmup: Run once at construction, on 64 x 64 pixels or on the given (H, W), so that the first frame
             takes no longer than the others; False leaves it out.
+        polarity: ``bright``, or ``dark`` for targets darker than their surroundings: warm ones on a black-hot
+            camera, or cold ones. The network sees the negative; frames, pictures and SNR stay as they are.
         contexts: Instances of the network, each with its own memory, on which as many threads run at the same time.
 
     Raises:
@@ -85,14 +87,17 @@ class Detector:
         threads: int | None = None,
         warmup: bool | tuple[int, int] = True,
         contexts: int = 1,
+        polarity: str = "bright",
         **others: Any,
     ) -> None:
         precision = resolve_precision(precision, others)
         if not isinstance(device, str):
             raise InputError(f"device must be a string such as 'auto', 'cpu' or 'cuda:0', got {device!r}")
         _check_settings(max_targets, threads, tile, warmup, contexts)
+        require_polarity(polarity)
+        self._polarity = polarity
         self._package = model if isinstance(model, Package) else open_model(model)
-        given = resolve_threshold(resolve_budget(threshold, self._package), others, "Detector")
+        given = resolve_threshold(self._resolved(threshold), others, "Detector")
         if given is None:
             given = _operating_point(self._package)
         self._threshold = given
@@ -113,7 +118,11 @@ class Detector:
                 "device, precision, threads and contexts belong to engines by name; set up your own engine before"
             )
         self._path = FramePath(
-            Contexts(running), stride=self.manifest.stride, tiling=tile or Tiling(), max_targets=max_targets
+            Contexts(running),
+            stride=self.manifest.stride,
+            tiling=tile or Tiling(),
+            max_targets=max_targets,
+            polarity=polarity,
         )
         if warmup is not False:
             height, width = (64, 64) if warmup is True else warmup
@@ -141,6 +150,11 @@ class Detector:
     def threshold(self) -> float:
         """Probability that a pixel has to exceed, where a call does not say otherwise."""
         return self._threshold
+
+    @property
+    def polarity(self) -> str:
+        """Whether targets are ``bright`` or ``dark`` against their surroundings."""
+        return self._polarity
 
     @property
     def gives_log_odds(self) -> bool:
@@ -321,8 +335,11 @@ class Detector:
         return f"Detector({self.manifest.name!r}, engine={info.name!r}, device={info.device!r})"
 
     def _chosen(self, threshold: Threshold | None, others: dict[str, Any], call: str) -> float:
-        given = resolve_threshold(resolve_budget(threshold, self._package), others, call)
+        given = resolve_threshold(self._resolved(threshold), others, call)
         return self._threshold if given is None else given
+
+    def _resolved(self, threshold: Threshold | None) -> Any:
+        return resolve_budget(threshold, self._package, self._polarity)
 
     def _checked(self, frame: Any) -> CheckedFrame:
         checked = check_frame(frame)

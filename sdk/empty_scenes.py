@@ -85,6 +85,7 @@ def calibrate(
             source=source.info.name,
             confidence=confidence,
             scale=scale,
+            polarity=detector.polarity,
             fps=fps,
             shape=next(iter(shapes)) if len(shapes) == 1 else None,
             camera=None if camera is None else camera.name,

@@ -178,6 +178,11 @@ def limits_of(precision: str, *, masks: bool) -> Limits:
 def _check(
     detector: Detector, target: Path, format: str, precision: str, calibrated: bool, verified: bool
 ) -> None:
+    if detector.polarity != "bright":
+        raise InputError(
+            "what is written looks for bright targets; export from a Detector without polarity, and give the file "
+            "negative frames, such as 65535 - frame"
+        )
     if format not in FORMATS:
         raise InputError(f"export format {format!r} is not offered; this version writes {', '.join(FORMATS)}")
     if precision not in PRECISIONS:

@@ -84,12 +84,13 @@ class FaBudget:
         return min(allowed)
 
 
-def resolve_budget(threshold: Any, package: Package) -> Any:
+def resolve_budget(threshold: Any, package: Package, polarity: str = "bright") -> Any:
     """The probability that a budget or a calibration stands for; anything else is returned as it is.
 
     Args:
         threshold: A `FaBudget`, a `Calibration`, or the path of a calibration (``.json``).
         package: The model that is going to use it.
+        polarity: Of the targets that it is going to look for.
 
     Raises:
         InputError: The table, or the calibration, cannot answer; the message says what it holds.
@@ -99,7 +100,7 @@ def resolve_budget(threshold: Any, package: Package) -> Any:
     if isinstance(threshold, os.PathLike) or (isinstance(threshold, str) and threshold.endswith(".json")):
         threshold = Calibration.load(threshold)
     if isinstance(threshold, Calibration):
-        threshold.check_model(package)
+        threshold.check_model(package, polarity)
         found = threshold.chosen_threshold()
         _LOG.info("threshold %r from the calibration on %s", found, threshold.source)
         return found
@@ -111,7 +112,7 @@ def resolve_budget(threshold: Any, package: Package) -> Any:
         _LOG.info("threshold %.6g from the operating points of %s", found, package.manifest.name)
         return found
     calibration = given if isinstance(given, Calibration) else Calibration.load(given)
-    calibration.check_model(package)
+    calibration.check_model(package, polarity)
     return calibration.threshold_for(threshold)
 
 

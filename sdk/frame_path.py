@@ -20,7 +20,7 @@ from pitviper.kernels import Targets, extract_targets, standardise
 from pitviper.sdk.contexts import Contexts
 from pitviper.sdk.detections import Detections, Timing
 from pitviper.sdk.errors import EngineError, InputError
-from pitviper.sdk.frames import CheckedFrame
+from pitviper.sdk.frames import POLARITIES, CheckedFrame
 from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.maps import ProbabilityMap
 from pitviper.sdk.tiling import Tiling, run_tiled
@@ -41,13 +41,23 @@ class FramePath:
         stride: Multiple that the sides of the network's input must have.
         tiling: When and how large frames are cut.
         max_targets: Most targets of one frame.
+        polarity: One of `POLARITIES`: the network sees the negative of a frame whose targets are dark.
     """
 
-    def __init__(self, contexts: Contexts, *, stride: int, tiling: Tiling, max_targets: int) -> None:
+    def __init__(
+        self,
+        contexts: Contexts,
+        *,
+        stride: int,
+        tiling: Tiling,
+        max_targets: int,
+        polarity: str = POLARITIES[0],
+    ) -> None:
         self._contexts = contexts
         self._stride = stride
         self._tiling = tiling
         self._max_targets = max_targets
+        self._dark = polarity == "dark"
         self._local = threading.local()
 
     def one(
@@ -75,7 +85,7 @@ class FramePath:
         started = time.perf_counter_ns()
         height, width = frame.pixels.shape
         buffer = self._buffer(self._padded(height), self._padded(width))
-        _standardise(frame, self._stride, buffer)
+        self._standardise(frame, buffer)
         standardised = time.perf_counter_ns()
         tiled = self._tiling.applies_to(height, width)
         if tiled:
@@ -138,7 +148,7 @@ class FramePath:
         marks = [time.perf_counter_ns()]
         for place, index in enumerate(chunk):
             with _naming(index):
-                _standardise(frames[index], self._stride, batch[place, 0])
+                self._standardise(frames[index], batch[place, 0])
             marks.append(time.perf_counter_ns())
         maps = self._run(batch, threshold)
         network_ms = (time.perf_counter_ns() - marks[-1]) / 1e6 / len(chunk)
@@ -163,6 +173,16 @@ class FramePath:
                 )
             )
         return found
+
+    def _standardise(self, frame: CheckedFrame, out: NDArray[np.float32]) -> None:
+        pixels = frame.pixels
+        if self._dark:
+            # Of whole numbers the complement, which is the negative up to an offset and overflows nowhere.
+            pixels = np.invert(pixels) if pixels.dtype.kind == "u" else np.negative(pixels)
+        try:
+            standardise(pixels, stride=self._stride, out=out)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     @property
     def gives_log_odds(self) -> bool:
@@ -228,13 +248,6 @@ def _detections(targets: Targets, shape: tuple[int, int], **values: Any) -> Dete
     except InputError as error:
         # Only the map can be at fault here: an engine that returns logits, for instance.
         raise EngineError(f"the network's output cannot be used: {error}") from error
-
-
-def _standardise(frame: CheckedFrame, stride: int, out: NDArray[np.float32]) -> None:
-    try:
-        standardise(frame.pixels, stride=stride, out=out)
-    except ValueError as error:
-        raise InputError(str(error)) from error
 
 
 class _naming:

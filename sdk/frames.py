@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from pitviper.core.images import ImageError, read_frame
 from pitviper.sdk.errors import InputError, SourceError
 
-__all__ = ["SMALLEST", "CheckedFrame", "check_frame"]
+__all__ = ["POLARITIES", "SMALLEST", "CheckedFrame", "check_frame", "require_polarity"]
 
 SMALLEST: Final = 32
 """Smallest height and width in pixels: below it the network sees more padding than frame."""
+
+POLARITIES: Final = ("bright", "dark")
+"""What targets are against their surroundings."""
 
 _ACCEPTED: Final = (np.uint8, np.uint16, np.float16, np.float32)
 
@@ -70,6 +73,19 @@ def check_frame(frame: Any) -> CheckedFrame:
     # A detector for counts that a camera has already squeezed to 8 bits may have lost the target before us.
     flags = ("agc_suspected",) if native.type is np.uint8 else ()
     return CheckedFrame(pixels.astype(native, copy=False), flags)
+
+
+def require_polarity(polarity: object) -> None:
+    """Refuse what is not one of `POLARITIES`.
+
+    Raises:
+        InputError: Another value.
+    """
+    if polarity not in POLARITIES:
+        raise InputError(
+            f"polarity must be 'bright' or 'dark', got {polarity!r}; dark is for targets darker than their "
+            "surroundings, as warm ones are on a black-hot camera"
+        )
 
 
 def _one_plane(frame: NDArray[Any]) -> NDArray[Any]:

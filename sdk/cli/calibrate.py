@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     group.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     camera.add_camera_option(group)
     options.add_reading_options(group)
-    options.add_detector_options(parser, threshold=False)
+    options.add_detector_options(parser, threshold=False, polarity=True)
     parser.set_defaults(run=run, threshold=None, calibration=None)
     return parser
 

@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     group.add_argument("--stats", metavar="F|-", help="write counts and stage times as JSON at the end")
     camera.add_options(parser)
     tracking.add_options(parser)
-    options.add_detector_options(parser)
+    options.add_detector_options(parser, polarity=True)
     parser.set_defaults(run=run)
     return parser
 

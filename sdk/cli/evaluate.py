@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=int, default=1000, metavar="N", help="bootstrap draws, 0 for none")
     parser.add_argument("--json", metavar="F|-", help="write the metrics as JSON")
     parser.add_argument("--report", metavar="DIR", help="write curves and a sheet of misses and false alarms")
-    options.add_detector_options(parser)
+    options.add_detector_options(parser, polarity=True)
     parser.set_defaults(run=run)
     return parser
 

@@ -36,8 +36,9 @@ def add_detector_options(
     model: bool = True,
     threshold: bool = True,
     precision: bool = True,
+    polarity: bool = False,
 ) -> None:
-    """Model, engine, precision and threshold, each unless it is left out."""
+    """Model, engine, precision and threshold, each unless it is left out; polarity where it is asked for."""
     group = parser.add_argument_group("detector")
     if model:
         group.add_argument("--model", default="pit-s", metavar="NAME|PATH", help="default: %(default)s")
@@ -63,6 +64,14 @@ def add_detector_options(
         metavar="N",
         help="most targets of a frame (default: %(default)s)",
     )
+
+    if polarity:
+        group.add_argument(
+            "--polarity",
+            choices=("bright", "dark"),
+            default="bright",
+            help="targets against their surroundings; dark for warm ones on a black-hot camera (default: %(default)s)",
+        )
 
 
 def add_reading_options(group: argparse._ArgumentGroup) -> None:
@@ -105,6 +114,7 @@ def make_detector(
         threads=args.threads,
         threshold=budget.chosen_threshold(args) if budgeted else None,
         max_targets=args.max_targets,
+        polarity=getattr(args, "polarity", "bright"),
     )
 
 

@@ -94,6 +94,7 @@ def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
     from pitviper.sdk.detector import Detector
     from pitviper.sdk.engines.registry import sets_threads
     from pitviper.sdk.frame_path import MAX_TARGETS
+    from pitviper.sdk.frames import POLARITIES
 
     setup = source.recording.header.setup
     engine = {} if setup is None else setup.engine
@@ -112,6 +113,7 @@ def _detector(args: argparse.Namespace, source: ReplaySource) -> Detector:
         precision=args.precision or str(recorded.get("precision", "auto")),
         threads=args.threads if args.threads is not None else threads,
         max_targets=MAX_TARGETS if setup is None else setup.max_targets,
+        polarity=POLARITIES[0] if setup is None else setup.polarity,
     )
 
 

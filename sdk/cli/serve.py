@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     camera.add_options(parser)
     tracking.add_options(parser)
     parser.add_argument("--no-track", dest="track", action="store_false", help="do not follow targets")
-    options.add_detector_options(parser)
+    options.add_detector_options(parser, polarity=True)
     parser.set_defaults(run=run, track=True)
     return parser
 

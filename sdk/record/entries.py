@@ -19,6 +19,7 @@ from pitviper.sdk.cameras import Telemetry
 from pitviper.sdk.detections import Detections
 from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.frame_path import MAX_TARGETS
+from pitviper.sdk.frames import POLARITIES
 from pitviper.sdk.log_odds import LogOdds
 from pitviper.sdk.sources.frame import FrameTime
 from pitviper.sdk.tracking import Track
@@ -55,6 +56,7 @@ class Setup:
         model_sha256: SHA-256 of its network.
         engine: `EngineInfo.to_dict` of what it ran on.
         max_targets: Most targets of a frame.
+        polarity: Of the targets that were looked for, ``bright`` or ``dark``.
         monitor: Arguments of the `ThermalMonitor`, or None when there was none.
         tracker: Arguments of the `Tracker`, or None. What was made another way is not in here, and not compared.
     """
@@ -63,6 +65,7 @@ class Setup:
     model_sha256: str = ""
     engine: Mapping[str, Any] = field(default_factory=dict)
     max_targets: int = MAX_TARGETS
+    polarity: str = POLARITIES[0]
     monitor: Mapping[str, Any] | None = None
     tracker: Mapping[str, Any] | None = None
 
@@ -73,7 +76,7 @@ class Setup:
 
         _, sha256 = model_identity(detector.package)
         model = _model_name(detector)
-        return cls(model, sha256, detector.engine_info.to_dict(), **others)
+        return cls(model, sha256, detector.engine_info.to_dict(), polarity=detector.polarity, **others)
 
 
 def _model_name(detector: Detector) -> str:
@@ -248,6 +251,8 @@ def _header(values: dict[str, Any]) -> Header:
 def _setup(values: Any) -> Setup:
     made = Setup(**{item.name: values[item.name] for item in fields(Setup) if item.name in values})
     _text(made.model), _text(made.model_sha256), _whole(made.max_targets, 1, 1 << 31)
+    if made.polarity not in POLARITIES:
+        raise ValueError(f"polarity {made.polarity!r}")
     for given in (made.engine, made.monitor, made.tracker):
         if given is not None and not isinstance(given, dict):
             raise TypeError(f"an object is needed, got {given!r}")
