@@ -104,7 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, others = parser.parse_known_args(argv)
+    if others:
+        # What a shell makes of a pattern: its first files fill INPUT and OUTPUT, and the others are left over.
+        hint = (
+            "" if any(each.startswith("-") for each in others) else "; a pattern needs quotes: 'frames/*.png'"
+        )
+        parser.error(f"unrecognized arguments: {' '.join(others)}{hint}")
     with Interrupts() as interrupts:
         try:
             return _run(args)

@@ -357,3 +357,13 @@ def test_a_drawn_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (data / "splits" / "val.txt").unlink()
     assert main(["eval", "--data", str(data), "--draws", "0", *FAST]) == 0
     assert "has no list of val frames: about 1 of 6 train frames was drawn" in capsys.readouterr().err
+
+
+def test_files_of_a_pattern_without_quotes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, hinted in ((["a.png", "b.png", "c.png", "d.png"], True), (["a.png", "--unknown", "3"], False)):
+        with pytest.raises(SystemExit) as left:
+            main(["detect", *words])
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert "unrecognized arguments: " in said
+        assert ("a pattern needs quotes: 'frames/*.png'" in said) == hinted
