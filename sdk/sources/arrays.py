@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pitviper.sdk.errors import InputError
+from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.frames import check_frame
 from pitviper.sdk.sources.frame import Frame, FrameTime, Source, SourceInfo
 
-__all__ = ["Arrays", "from_array", "from_callable", "from_iterable"]
+__all__ = ["Arrays", "from_array", "from_array_file", "from_callable", "from_iterable"]
 
 
 class Arrays(Source):
@@ -23,8 +24,10 @@ class Arrays(Source):
         InputError: While reading: an item that is no frame; the message names its index.
     """
 
-    def __init__(self, items: Iterable[Any], info: SourceInfo, *, on_error: str = "raise") -> None:
-        super().__init__(info, on_error=on_error)
+    def __init__(
+        self, items: Iterable[Any], info: SourceInfo, *, on_error: str = "raise", files: tuple[Path, ...] = ()
+    ) -> None:
+        super().__init__(info, on_error=on_error, files=files)
         self._items: Iterable[Any] | None = items
 
     def _read(self) -> Iterator[Frame]:
@@ -48,8 +51,22 @@ class Arrays(Source):
             close()
 
 
-def from_array(array: NDArray[Any], *, live: bool = False, on_error: str = "raise") -> Source:
+def from_array(
+    array: NDArray[Any],
+    *,
+    live: bool = False,
+    on_error: str = "raise",
+    name: str = "",
+    files: tuple[Path, ...] = (),
+) -> Source:
     """[N, H, W] or [N, H, W, 1 or 3] as N frames; [H, W] or [H, W, 1 or 3] as one.
+
+    Args:
+        array: The frames.
+        live: Whether they come at a camera's pace.
+        on_error: As in `Source`.
+        name: What messages call the source; by default the shape.
+        files: Where the array lies, if it does.
 
     Raises:
         InputError: Another number of axes, or no frame at all.
@@ -65,8 +82,26 @@ def from_array(array: NDArray[Any], *, live: bool = False, on_error: str = "rais
     if len(frames) == 0:
         raise InputError(f"an array source must hold at least one frame, got shape {array.shape}")
     height, width = frames.shape[1:3]
-    info = SourceInfo("array", f"array {array.shape}", int(width), int(height), count=len(frames), live=live)
-    return Arrays(frames, info, on_error=on_error)
+    info = SourceInfo(
+        "array", name or f"array {array.shape}", int(width), int(height), count=len(frames), live=live
+    )
+    return Arrays(frames, info, on_error=on_error, files=files)
+
+
+def from_array_file(path: Path, name: str, *, on_error: str = "raise") -> Source:
+    """The array of a ``.npy`` file as frames, read from the disk as they are needed.
+
+    Raises:
+        SourceError: It cannot be read, or holds pickled objects, which are not loaded.
+        InputError: As in `from_array`.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(
+            f"{name}: no array of numbers can be read from it ({error}); write it with numpy.save(path, frames)"
+        ) from error
+    return from_array(array, on_error=on_error, name=name, files=(path,))
 
 
 def from_iterable(items: Iterable[Any], *, live: bool = False, on_error: str = "raise") -> Source:

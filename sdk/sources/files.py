@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
 from pitviper.sdk.errors import SourceError
+from pitviper.sdk.sources.arrays import from_array_file
 from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
 from pitviper.sdk.sources.schemes import OpenOptions
 
@@ -23,7 +24,7 @@ _LOSSY = frozenset({".jpg", ".jpeg"})
 
 
 def open_path(text: str, how: OpenOptions) -> Source:
-    """A video, an image, a folder of images or a pattern, by its path or as file://.
+    """A video, an image, an array, a folder of images or a pattern, by its path or as file://.
 
     Raises:
         SourceError: There is none, or it cannot be read.
@@ -47,6 +48,8 @@ def open_path(text: str, how: OpenOptions) -> Source:
         raise SourceError(f"{text}: no such file or folder (what exists of it: {near}); check the path")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageFiles([path], name=text, on_error=how.on_error)
+    if path.suffix.lower() == ".npy":
+        return from_array_file(path, text, on_error=how.on_error)
     from pitviper.sdk.sources.video import VideoFile
 
     return VideoFile(path, on_error=how.on_error)

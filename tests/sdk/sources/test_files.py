@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,33 @@ def test_close_ends_the_iteration_and_may_be_repeated(folder: Path) -> None:
     source.close()
     source.close()
     assert list(source) == []
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, ">u2", np.float32])
+def test_an_array_file_is_read_like_the_array(tmp_path: Path, kind: Any) -> None:
+    frames = np.random.default_rng(2).integers(0, 255, (3, 40, 48)).astype(kind)
+    np.save(tmp_path / "Frames.NPY", frames)
+    (tmp_path / "Frames.NPY.npy").rename(tmp_path / "Frames.NPY")
+    with open_source(str(tmp_path / "Frames.NPY")) as source:
+        assert (source.info.count, source.info.width, source.info.height) == (3, 48, 40)
+        assert source.files == (tmp_path / "Frames.NPY",), "no output may replace it"
+        for index, frame in enumerate(source):
+            assert np.array_equal(frame.image, frames[index])
+            assert frame.image.dtype == np.dtype(kind).newbyteorder("=")
+            assert frame.index == index
+
+
+def test_an_array_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "frames.npy"
+    for content in (b"", b"no array at all", b"\x93NUMPY\x01\x00"):
+        path.write_bytes(content)
+        with pytest.raises(
+            sdk.SourceError, match=r"frames\.npy: no array of numbers .* numpy\.save\(path, frames\)"
+        ):
+            open_source(str(path))
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(sdk.SourceError, match="no array of numbers"):
+        open_source(str(path))
+    np.save(path, np.zeros(7, np.uint16))
+    with pytest.raises(sdk.InputError, match=r"must be \[N, H, W\] or \[H, W\], got 1-D"):
+        open_source(str(path))
