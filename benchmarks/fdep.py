@@ -67,6 +67,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="CONDITION=FILE",
         help="a published model: a local file of weights, or a timm name; repeatable",
     )
+    parser.add_argument("--name", default="fdep", help="of the result file (default %(default)s)")
     options = parser.parse_args(arguments)
     options.vfm = dict(_named(text) for text in options.vfm)
     require_conditions(options, settings_of)
@@ -165,7 +166,7 @@ def publish(
         "summary": summarise(runs, base=BASE, metrics=METRICS[2:]),
         "training_cost": cost or [],
     }
-    print(write_result("fdep", result, folder=options.results), flush=True)
+    print(write_result(options.name, result, folder=options.results), flush=True)
     return result
 
 

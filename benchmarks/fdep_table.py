@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of ``fdep.py``, ``fdep_use.py`` and ``frontier.py`` for docs/results.md."""
+"""Tables of ``fdep.py``, ``fdep_use.py``, ``prior_probe.py`` and ``frontier.py`` for docs/results.md."""
 
 from __future__ import annotations
 
@@ -42,6 +42,42 @@ def use(result: dict[str, Any]) -> str:
         f"IoU of the main branch, and its change with other features, seed by seed, {LEVEL:.0%} t interval:\n\n"
         + markdown_table(head, rows)
     )
+
+
+def probe(result: dict[str, Any]) -> str:
+    """What the features of each model tell of targets, and those of random weights in its architecture."""
+    rows: list[list[str]] = []
+    drawn: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for row in result["models"]:
+        key, found = (row["weights"], row["scale"]), row["levels"]["all"]
+        if row["seed"] is not None:
+            drawn.setdefault(key, []).append(found)
+            continue
+        rows.append(
+            [
+                row["weights"],
+                str(row["scale"]),
+                str(row["patch"]),
+                f"{found['targets']:,} of {found['patches']:,}",
+                *(
+                    f"{found[name]:.3f} ({_mean(drawn[key], name):.3f})"
+                    for name in ("auc", "average_precision")
+                ),
+            ]
+        )
+    head = [
+        "weights",
+        "frames enlarged",
+        "patch, px",
+        "target patches",
+        "AUC (random)",
+        "average precision (random)",
+    ]
+    return markdown_table(head, rows)
+
+
+def _mean(scores: Sequence[dict[str, float]], name: str) -> float:
+    return sum(score[name] for score in scores) / len(scores)
 
 
 def _means(summary: Sequence[dict[str, Any]]) -> str:

@@ -111,7 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", action="append", required=True, help="data set folder; repeatable")
     parser.add_argument("--runs", nargs="+", help="names of run folders (all FDEP runs in --work)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where fdep_use.json goes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the result file goes")
+    parser.add_argument("--name", default="fdep_use", help="of the result file (default %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     val_sets = {d.name: load_frames([d]) for d in open_splits(tuple(options.data))[1]}
@@ -123,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         name, _, seed = folder.name.rpartition("-")
         runs.append({"condition": name, "seed": int(seed), **use_of(folder, val_sets)})
         print(folder.name, runs[-1], file=sys.stderr, flush=True)
-    print(write_result("fdep_use", {"runs": runs, "summary": summarise(runs)}, folder=options.results))
+    print(write_result(options.name, {"runs": runs, "summary": summarise(runs)}, folder=options.results))
     return 0
 
 
