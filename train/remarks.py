@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pitviper.core.datasets import Dataset, drawn_remark, no_target_remark
+from pitviper.core.images import ImageError, read_frame
 from pitviper.train.data.registration import mask_offsets, offset_remark
 from pitviper.train.data.store import StoredFrame
 
 _LARGE_SHARE = 0.1
+_LOOKED_AT = 8
 
 
 def say(text: str) -> None:
@@ -38,6 +40,7 @@ def say_data(
         say("no training mask holds a target, so all that can be learned is that there is none")
     for dataset in {each.name: each for each in train_sets}.values():
         _say_masks(dataset, [frame for frame in frames if frame.dataset == dataset.name])
+        _say_colour(dataset)
         if dataset.drawn:
             say(drawn_remark(dataset))
 
@@ -51,6 +54,19 @@ def _say_masks(dataset: Dataset, frames: Sequence[StoredFrame]) -> None:
             f"{dataset.name}: its masks call {np.median(shares):.0%} of a frame target; targets are white on black, "
             "not the other way round"
         )
+
+
+def _say_colour(dataset: Dataset) -> None:
+    """Of colour pictures training takes the luma, and a detector refuses them; some frames tell for all."""
+    for sample in dataset.samples[:: max(1, len(dataset.samples) // _LOOKED_AT)]:
+        try:
+            read_frame(sample.frame)
+        except ImageError:
+            say(
+                f"{dataset.name}: pictures with unequal colour planes, {sample.frame.name} for one; training takes their "
+                "luma, but detect refuses such pictures: give it gray ones"
+            )
+            return
 
 
 def say_offsets(frames: Sequence[StoredFrame], upright: Sequence[str]) -> None:

@@ -115,7 +115,7 @@ def test_no_targets_at_all(own: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "run/best.safetensors").exists()
 
 
-def test_one_set_of_two_without_usable_masks_is_named(
+def test_sets_whose_masks_or_frames_are_not_what_they_may_seem_are_named(
     own: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (own / "masks").iterdir():
@@ -123,6 +123,9 @@ def test_one_set_of_two_without_usable_masks_is_named(
     inverted = Path(shutil.copytree(tiny, tmp_path / "inverted"))
     for path in (inverted / "masks").iterdir():
         Image.fromarray(~np.asarray(Image.open(path))).save(path)
+    for path in (inverted / "images").iterdir():
+        gray = np.asarray(Image.open(path)) // 64
+        Image.fromarray(np.stack((gray, gray // 2, gray), axis=-1).astype(np.uint8)).save(path)
     settings = tmp_path / "train.json"
     settings.write_text('{"crops": [[1.0, 64]]}')
     words = [word for root in (tiny, own, inverted) for word in ("--data", str(root))]
@@ -132,6 +135,10 @@ def test_one_set_of_two_without_usable_masks_is_named(
     assert "own: none of its masks holds a target" in printed
     assert re.search(r"inverted: its masks call \d\d+% of a frame target", printed)
     assert printed.count("of its masks") == 1
+    assert (
+        "inverted: pictures with unequal colour planes, 000.png for one; training takes their luma" in printed
+    )
+    assert printed.count("colour planes") == 1
 
 
 def test_a_run_does_not_go_on_with_other_frames(
