@@ -63,8 +63,8 @@ def _say_colour(dataset: Dataset) -> None:
             read_frame(sample.frame)
         except ImageError:
             say(
-                f"{dataset.name}: pictures with unequal colour planes, {sample.frame.name} for one; training takes their "
-                "luma, but detect refuses such pictures: give it gray ones"
+                f"{dataset.name}: pictures with unequal colour planes, {sample.frame.name} for one; training takes "
+                "their luma, but detect refuses such pictures: give it gray ones"
             )
             return
 
