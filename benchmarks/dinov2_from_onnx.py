@@ -24,9 +24,6 @@ from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pitviper.core.vfm.adapter import IMAGENET_MEAN, IMAGENET_STD
-from pitviper.core.vfm.hub import header
-
 Arrays = Mapping[str, NDArray[np.float32]]
 _LAYER = "backbone.encoder.layer."
 # Names in transformers and in timm; the biases keep their names in an export, the matrices of linear layers do not.
@@ -46,7 +43,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="safetensors file to write")
     options = parser.parse_args()
     state = backbone_of(onnx.load(options.network))
-    save_file(state, options.weights, header(mean=IMAGENET_MEAN, std=IMAGENET_STD))
+    save_file(state, options.weights)
     print(f"{options.weights}: {sum(t.numel() for t in state.values()):,} parameters")
 
 
