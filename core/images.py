@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,23 @@ class ImageError(ValueError):
     """A file that cannot be read as one single-channel frame; the message names the file and the fix."""
 
 
+class ColourError(ImageError):
+    """A picture of three unequal planes where a frame of one is needed."""
+
+
+class Picture(NamedTuple):
+    """A single-channel frame [H, W], and whether it is the luma of a colour picture."""
+
+    pixels: NDArray[Any]
+    colour_ignored: bool
+
+
 def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
+    """The frame of `read_picture`, uint8, uint16 or float32 [H, W]; never rescaled."""
+    return read_picture(path, colour=colour).pixels
+
+
+def read_picture(path: str | Path, *, colour: str = "refuse") -> Picture:
     """Read one image as a single-channel frame in its native depth.
 
     Args:
@@ -27,11 +43,11 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
             is no temperature; ``"luma"`` takes ITU-R BT.601 luma, rounded to uint8. Equal planes are one plane.
 
     Returns:
-        uint8, uint16 or float32 array [H, W]; never rescaled.
+        uint8, uint16 or float32 pixels [H, W], never rescaled.
 
     Raises:
-        ImageError: The file is missing, empty, not an image, not single-channel, has several pages, or several planes
-            of 16 bits.
+        ImageError: The file is missing, empty, not an image, not single-channel (`ColourError` for unequal planes), has
+            several pages, or several planes of 16 bits.
     """
     path = Path(path)
     if path.is_dir():
@@ -60,7 +76,9 @@ def read_frame(path: str | Path, *, colour: str = "refuse") -> NDArray[Any]:
         ) from error
     if largest is not None:
         pixels = np.rint(pixels * (largest / 65535)).astype(np.int32)
-    return _single_channel(pixels, mode, path, colour)
+    if mode in {"RGB", "RGBA"}:
+        return _of_planes(pixels, path, colour)
+    return Picture(_single_channel(pixels, mode, path), False)
 
 
 def _require_one_page(image: Image.Image, path: Path) -> None:
@@ -93,7 +111,22 @@ def _declared_maximum(image: Image.Image) -> int | None:
     return int(arguments[1]) if isinstance(arguments, tuple) else None
 
 
-def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) -> NDArray[Any]:
+def _of_planes(pixels: NDArray[Any], path: Path, colour: str) -> Picture:
+    """The frame of a picture [H, W, 3], or [H, W, 4] whose last plane is opacity."""
+    planes = pixels[..., :3]
+    if pixels.shape[2] == 4 and pixels[..., 3].min() != pixels[..., 3].max():
+        raise ImageError(f"{path}: parts of it are transparent, which would be ignored; save it as gray")
+    if np.array_equal(planes[..., 0], planes[..., 1]) and np.array_equal(planes[..., 0], planes[..., 2]):
+        return Picture(np.ascontiguousarray(planes[..., 0]), False)
+    if colour == "luma":
+        return Picture(np.rint(planes @ _LUMA).astype(np.uint8), True)
+    raise ColourError(
+        f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
+        'or, if it is a gray picture whose planes differ a little, pass the array read_frame(path, colour="luma")'
+    )
+
+
+def _single_channel(pixels: NDArray[Any], mode: str, path: Path) -> NDArray[Any]:
     if mode == "1":
         return pixels.astype(np.uint8) * np.uint8(255)
     if mode == "L":
@@ -109,18 +142,4 @@ def _single_channel(pixels: NDArray[Any], mode: str, path: Path, colour: str) ->
         return pixels.astype(np.uint16)
     if mode == "F":
         return pixels.astype(np.float32)
-    if mode in {"RGB", "RGBA"}:
-        planes = pixels[..., :3]
-        if mode == "RGBA" and pixels[..., 3].min() != pixels[..., 3].max():
-            raise ImageError(f"{path}: parts of it are transparent, which would be ignored; save it as gray")
-        if np.array_equal(planes[..., 0], planes[..., 1]) and np.array_equal(planes[..., 0], planes[..., 2]):
-            gray: NDArray[Any] = np.ascontiguousarray(planes[..., 0])
-            return gray
-        if colour == "luma":
-            luma: NDArray[Any] = np.rint(planes @ _LUMA).astype(np.uint8)
-            return luma
-        raise ImageError(
-            f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
-            'or, if it is a gray picture whose planes differ a little, pass the array read_frame(path, colour="luma")'
-        )
     raise ImageError(f"{path}: image mode {mode} is not supported; save it as 8- or 16-bit gray")

@@ -7,20 +7,20 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
-from pitviper.sdk.errors import SourceError
+from pitviper.core.images import IMAGE_SUFFIXES, ImageError
+from pitviper.sdk.errors import InputError, SourceError
 from pitviper.sdk.sources.arrays import from_array_file
 from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.pictures import PictureReader, is_lossy
 from pitviper.sdk.sources.schemes import OpenOptions
 
 __all__ = ["ImageFiles", "find_images", "natural_key", "open_path"]
 
 _LOG = logging.getLogger("pitviper.sources")
-_LOSSY = frozenset({".jpg", ".jpeg"})
 
 
 def open_path(text: str, how: OpenOptions) -> Source:
@@ -28,6 +28,7 @@ def open_path(text: str, how: OpenOptions) -> Source:
 
     Raises:
         SourceError: There is none, or it cannot be read.
+        InputError: An option that it does not take.
     """
     if text.lower().startswith("file://"):
         text = "/" + unquote(text[7:].partition("/")[2])
@@ -42,12 +43,16 @@ def open_path(text: str, how: OpenOptions) -> Source:
             f"{text}: cannot be looked at ({why}); check the path and who may read it"
         ) from error
     if path.is_dir() or (not path.exists() and any(sign in text for sign in "*?[")):
-        return ImageFiles(find_images(text), name=text, on_error=how.on_error)
+        return ImageFiles(find_images(text), name=text, on_error=how.on_error, options=how.options)
     if not path.exists():
         near = next((parent for parent in path.parents if parent.exists()), Path("."))
         raise SourceError(f"{text}: no such file or folder (what exists of it: {near}); check the path")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFiles([path], name=text, on_error=how.on_error)
+        return ImageFiles([path], name=text, on_error=how.on_error, options=how.options)
+    if how.options:
+        raise InputError(
+            f"{text}: options ({', '.join(how.options)}) are for image files, cameras and streams; leave them out here"
+        )
     if path.suffix.lower() == ".npy":
         return from_array_file(path, text, on_error=how.on_error)
     from pitviper.sdk.sources.video import VideoFile
@@ -108,21 +113,30 @@ class ImageFiles(Source):
         name: What messages call the source.
         on_error: `"raise"` ends at a file that cannot be read; `"skip"` leaves it out, counts it in `skipped`,
             logs it and flags the next frame `after_gap`.
+        options: As for `PictureReader`.
 
     Raises:
+        InputError: Unknown options.
         SourceError: While reading: a file is missing, broken or holds no single-channel frame.
     """
 
-    def __init__(self, paths: Sequence[Path], *, name: str, on_error: str = "raise") -> None:
-        lossy = any(path.suffix.lower() in _LOSSY for path in paths)
-        info = SourceInfo("images", name, count=len(paths), lossy=lossy)
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        name: str,
+        on_error: str = "raise",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        info = SourceInfo("images", name, count=len(paths), lossy=any(is_lossy(path) for path in paths))
         super().__init__(info, on_error=on_error, files=tuple(paths))
+        self._pictures = PictureReader(name, options or {})
 
     def _read(self) -> Iterator[Frame]:
         gap: tuple[str, ...] = ()
         for index, path in enumerate(self.files):
             try:
-                image = read_frame(path)
+                image, flags = self._pictures.read(path)
             except ImageError as error:
                 done = f"; {index - self.skipped} of {len(self.files)} files were read before it"
                 hint = f"; {SKIP_HINT}" if len(self.files) > 1 and self._on_error != "skip" else ""
@@ -131,6 +145,5 @@ class ImageFiles(Source):
                 self._skip(str(path), broken)
                 gap = ("after_gap",)
                 continue
-            lossy = ("lossy",) if path.suffix.lower() in _LOSSY else ()
-            yield Frame(image, index, FrameTime.now(), path.name, lossy + gap)
+            yield Frame(image, index, FrameTime.now(), path.name, flags + gap)
             gap = ()

@@ -50,7 +50,7 @@ def open_source(
         on_error: What to do with a frame that cannot be read: `"raise"`, or `"skip"`, which counts it in
             `Source.skipped`, logs it and flags the next frame `after_gap`.
         live: Whether frames of an iterable or a function come at a camera's pace; None: only a function's do.
-        options: For cameras and network streams; refused for other sources.
+        options: For cameras, network streams and image files; refused for other sources.
         camera: How raw 16-bit frames are read: a name (`pitviper.sdk.cameras.CAMERAS`), the path of a JSON profile,
             or a `CameraProfile`. Frames are then unpacked, cropped and byte-swapped as it says, and its telemetry
             becomes flags. None: frames are taken as they come.
@@ -86,10 +86,13 @@ def _open(spec: Any, how: OpenOptions, live: bool | None) -> Source:
         if not isinstance(text, str) or not text:
             raise InputError(f"{text!r} is an empty path and no source; pass {_ACCEPTED}")
         return find_scheme(text).open(text, how)
+    if isinstance(spec, (list, tuple)) and spec and isinstance(spec[0], (str, os.PathLike)):
+        paths = [Path(item) for item in spec]
+        return ImageFiles(paths, name=f"{len(spec)} files", on_error=how.on_error, options=how.options)
     if how.options:
         names = ", ".join(how.options)
         raise InputError(
-            f"options ({names}) are for cameras and streams that are opened by name; leave them out here"
+            f"options ({names}) are for files, cameras and streams that are opened by name; leave them out here"
         )
     return _open_object(spec, on_error=how.on_error, live=live)
 
@@ -105,8 +108,6 @@ def _open_object(spec: Any, *, on_error: str, live: bool | None) -> Source:
             return SyntheticSource(spec if isinstance(spec, Scene) else Scene(spec))
     if isinstance(spec, np.ndarray):
         return from_array(spec, live=bool(live), on_error=on_error)
-    if isinstance(spec, (list, tuple)) and spec and isinstance(spec[0], (str, os.PathLike)):
-        return ImageFiles([Path(item) for item in spec], name=f"{len(spec)} files", on_error=on_error)
     if callable(spec):
         return from_callable(spec, live=live is not False, on_error=on_error)
     if isinstance(spec, Iterable) and not isinstance(spec, (bytes, bytearray, Mapping)):

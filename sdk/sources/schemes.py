@@ -80,6 +80,7 @@ def _no_shared_memory() -> str:
     return "" if os.path.isdir("/dev/shm") else "there is no /dev/shm"
 
 
+_PICTURES = "colour (refuse or luma): whether the luma of colour pictures is taken"
 _NETWORK = "FFmpeg's options of the protocol, such as rtsp_transport=udp"
 
 SCHEMES: Final[tuple[Scheme, ...]] = (
@@ -89,6 +90,7 @@ SCHEMES: Final[tuple[Scheme, ...]] = (
         "a video, an image, a folder or a pattern in natural order",
         "sources.files:open_path",
         live=False,
+        options=_PICTURES,
     ),
     Scheme(
         ("watch",),
@@ -96,6 +98,7 @@ SCHEMES: Final[tuple[Scheme, ...]] = (
         "images that other programs put into a folder, each when it is complete",
         "sources.watch:open_watch",
         live=True,
+        options=_PICTURES,
     ),
     Scheme(
         ("v4l2",),

@@ -13,14 +13,15 @@ import os
 import select
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from pitviper.core.images import IMAGE_SUFFIXES, ImageError, read_frame
+from pitviper.core.images import IMAGE_SUFFIXES, ImageError
 from pitviper.sdk.errors import SourceError, SourceLost, SourceTimeout
 from pitviper.sdk.sources.frame import SKIP_HINT, Frame, FrameTime, Source, SourceInfo
+from pitviper.sdk.sources.pictures import PictureReader
 from pitviper.sdk.sources.schemes import OpenOptions
 
 __all__ = ["Event", "WatchedFolder", "open_watch", "parse_events"]
@@ -73,9 +74,10 @@ def open_watch(text: str, how: OpenOptions) -> Source:
 
     Raises:
         SourceError: It is no folder, or cannot be watched.
+        InputError: An option that it does not take.
     """
-    folder = text.partition(":")[2].removeprefix("//")
-    return WatchedFolder(Path(unquote(folder)), timeout_s=how.timeout_s, on_error=how.on_error)
+    folder = Path(unquote(text.partition(":")[2].removeprefix("//")))
+    return WatchedFolder(folder, timeout_s=how.timeout_s, on_error=how.on_error, options=how.options)
 
 
 class WatchedFolder(Source):
@@ -87,18 +89,26 @@ class WatchedFolder(Source):
     Args:
         folder: The folder; subfolders are not watched.
         timeout_s: Longest wait for an image in seconds; infinity waits for ever.
-        on_error: As for `ImageFiles`.
+        on_error, options: As for `ImageFiles`.
 
     Raises:
         SourceError: No folder, or it cannot be watched. While reading: `SourceTimeout`, and `SourceLost` when the
             folder is gone.
     """
 
-    def __init__(self, folder: Path, *, timeout_s: float, on_error: str = "raise") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        timeout_s: float,
+        on_error: str = "raise",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(SourceInfo("watch", f"watch:{folder}", live=True), on_error=on_error)
         if not folder.is_dir():
             raise SourceError(f"watch:{folder}: no such folder; make it first, or correct the path")
         self._folder = folder
+        self._pictures = PictureReader(self.info.name, options or {})
         self._timeout_s = timeout_s
         libc = ctypes.CDLL(None, use_errno=True)
         self._inotify: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -134,14 +144,13 @@ class WatchedFolder(Source):
                 if not name or name.startswith(".") or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
                     continue
                 try:
-                    image = read_frame(self._folder / name)
+                    image, flags = self._pictures.read(self._folder / name)
                 except ImageError as error:
                     hint = "" if self._on_error == "skip" else f"; {SKIP_HINT}"
                     self._skip(name, SourceError(f"{error}{hint}"))
                     index, gap = index + 1, ("after_gap",)
                     continue
-                lossy = ("lossy",) if Path(name).suffix.lower() in {".jpg", ".jpeg"} else ()
-                yield Frame(image, index, FrameTime.now(), name, lossy + gap)
+                yield Frame(image, index, FrameTime.now(), name, flags + gap)
                 index, gap = index + 1, ()
 
     def _events(self, index: int) -> list[Event]:

@@ -155,3 +155,40 @@ def test_an_array_file_that_is_none(tmp_path: Path) -> None:
     np.save(path, np.zeros(7, np.uint16))
     with pytest.raises(sdk.InputError, match=r"must be \[N, H, W\] or \[H, W\], got 1-D"):
         open_source(str(path))
+
+
+@pytest.fixture
+def coloured(tmp_path: Path) -> Path:
+    gray = np.random.default_rng(1).integers(0, 256, (40, 48)).astype(np.uint8)
+    Image.fromarray(np.dstack([gray, gray, gray // 2 * 2])).save(tmp_path / "a.png")
+    Image.fromarray(np.dstack([gray, gray, gray])).save(tmp_path / "b.png")
+    Image.fromarray(np.dstack([gray, gray, gray // 2 * 2])).save(tmp_path / "c.png")
+    return tmp_path
+
+
+def test_colour_pictures_are_refused_with_the_way_to_take_them(coloured: Path) -> None:
+    with pytest.raises(sdk.SourceError, match=r"a\.png: three unequal.*--source-option colour=luma"):
+        list(open_source(coloured))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_luma_of_colour_pictures_when_asked_for(
+    coloured: Path, listed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec: Any = sorted(coloured.iterdir()) if listed else coloured
+    with caplog.at_level(logging.WARNING, "pitviper.sources"):
+        frames = list(open_source(spec, options={"colour": "luma"}))
+    assert [frame.flags for frame in frames] == [("colour_ignored",), (), ("colour_ignored",)]
+    first, gray = frames[0].image.astype(int), frames[1].image.astype(int)
+    assert np.abs(first - gray).max() <= 1, "a plane less by at most 1 weighs 0.114"
+    assert caplog.text.count("only their luma is used") == 1
+
+
+def test_options_of_image_files_are_checked(coloured: Path) -> None:
+    with pytest.raises(sdk.InputError, match="no option video_size; they take colour"):
+        open_source(coloured, options={"video_size": "640x512"})
+    with pytest.raises(sdk.InputError, match="refuse or luma, got 'gray'"):
+        open_source(coloured, options={"colour": "gray"})
+    np.save(coloured / "frames.npy", np.zeros((2, 40, 48), np.uint8))
+    with pytest.raises(sdk.InputError, match=r"frames\.npy: options \(colour\) are for image files"):
+        open_source(coloured / "frames.npy", options={"colour": "luma"})

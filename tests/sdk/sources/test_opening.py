@@ -181,8 +181,15 @@ def test_import_starts_no_thread_and_loads_no_decoder() -> None:
     assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("spec", ["synthetic://sky", "missing.png", np.zeros((2, 64, 64), np.uint8)])
-def test_options_of_a_camera_are_not_ignored_elsewhere(spec: Any) -> None:
+@pytest.mark.parametrize(
+    "spec", ["synthetic://sky", "frame.png", "film.mkv", np.zeros((2, 64, 64), np.uint8)]
+)
+def test_options_of_a_camera_are_not_ignored_elsewhere(
+    spec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("frame.png", "film.mkv"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(sdk.InputError, match="framerate"):
         open_source(spec, options={"framerate": "9"})
 
