@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     package.add_argument(
         "--weights", choices=("best", "last"), default="best", help="best on val, or last epoch"
     )
+    _add_moved(package)
     package.add_argument("--licence", default="not stated", help="licence of the weights")
     package.add_argument("--provenance", default="not stated", help="where the training data comes from")
     package.add_argument("--commit", default="not stated", help="commit of the code that trained the run")
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         default="light",
         help="of an fdep run; main and both with --weights last",
     )
+    _add_moved(report)
     report.set_defaults(run=_report)
     return parser
 
@@ -185,6 +187,11 @@ def _add_foundation(parser: argparse.ArgumentParser, cache: str) -> None:
     parser.add_argument(
         "--vfm-cache-gib", type=float, default=20.0, metavar="GIB", help="largest size of it (default 20)"
     )
+
+
+def _add_moved(parser: argparse.ArgumentParser) -> None:
+    what = "where a data set of the run lies now, if it was moved; repeatable"
+    parser.add_argument("--data", action="append", default=[], metavar="FOLDER", help=what)
 
 
 def _add_no_package(parser: argparse.ArgumentParser) -> None:
@@ -339,6 +346,7 @@ def _package(options: argparse.Namespace) -> int:
         licence=options.licence,
         provenance=options.provenance,
         commit=options.commit,
+        moved=options.data,
     )
     print(package.path)
     return 0
@@ -347,7 +355,10 @@ def _package(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from pitviper.train.report import report_run
 
-    print(report_run(options.folder, options.output, which=options.weights, branch=options.branch))
+    page = report_run(
+        options.folder, options.output, which=options.weights, branch=options.branch, moved=options.data
+    )
+    print(page)
     return 0
 
 

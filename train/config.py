@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pitviper.train.data.augment import AugmentConfig
@@ -346,3 +348,15 @@ def _read(
     if unknown:
         raise ValueError(f"unknown {what}: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     return {name: read_setting(prefix + name, known[name], value) for name, value in values.items()}
+
+
+def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which files and folders go by their last name, wherever they lie on this machine."""
+    named = dict(settings)
+    for key in ("vfm_weights", "init", "points"):
+        if isinstance(named.get(key), str):
+            named[key] = Path(named[key]).name
+    for key in ("data", "mine", "missed"):
+        if key in named:
+            named[key] = [Path(each).resolve().name for each in named[key]]
+    return named

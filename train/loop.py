@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pitviper.train.config import TrainingConfig, recipe_of
+from pitviper.train.config import TrainingConfig, by_name, recipe_of
 from pitviper.train.data.store import StoredFrame
 from pitviper.train.epoch import learning_rate, one_epoch, progress
 from pitviper.train.moving_average import warmed_average
@@ -230,7 +230,8 @@ def _save(run: TrainingRun) -> None:
 def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:
     if recipe_of(numbers) != config.recipe:
         raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
-    saved, given = type(config).from_dict(numbers["config"]).to_dict(), config.to_dict()
+    # Files and folders by name: what is in them is known by the facts, wherever they lie now.
+    saved, given = (by_name(each.to_dict()) for each in (type(config).from_dict(numbers["config"]), config))
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:
         raise ValueError(f"a resumed run keeps its settings: {'; '.join(changed)}")

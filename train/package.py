@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pitviper.core.manifest import Manifest, OperatingPoint, Package
 from pitviper.core.metrics import DetectionMetrics, MetricsResult
 from pitviper.core.models import DetectorNetwork
 from pitviper.core.weights import describe_architecture, write_package
-from pitviper.train.config import DetectorConfig, stored_config
+from pitviper.train.config import DetectorConfig, by_name, stored_config
 from pitviper.train.data.splits import judged_splits
 from pitviper.train.run import BEST, load_run
 from pitviper.train.validate import predictor
@@ -31,7 +31,14 @@ OPERATING_POINTS = {"default": 0.5, "sensitive": 0.2, "quiet": 0.8}
 
 
 def package_run(
-    folder: Path, output: Path, *, which: str, licence: str, provenance: str, commit: str
+    folder: Path,
+    output: Path,
+    *,
+    which: str,
+    licence: str,
+    provenance: str,
+    commit: str,
+    moved: Iterable[str] = (),
 ) -> Package:
     """Evaluate the kept weights of a run on its val splits and write them as a package.
 
@@ -42,6 +49,7 @@ def package_run(
         licence: Licence of the weights.
         provenance: Where the training data comes from.
         commit: Commit of the code that trained the run.
+        moved: Data sets of the run that lie elsewhere by now, as in ``judged_splits``.
 
     Raises:
         FileNotFoundError: The run is not finished, or kept no such weights.
@@ -49,7 +57,7 @@ def package_run(
     """
     network, summary = load_run(folder, which)
     config = stored_config(summary)
-    val_sets = judged_splits(config.data, summary["validation"])
+    val_sets = judged_splits(config.data, summary["validation"], moved=moved)
     predicted = {d.name: _predict(network, d) for d in val_sets}
     metrics = {d.name: _describe(d, predicted[d.name]) for d in val_sets}
     manifest = Manifest(
@@ -133,10 +141,4 @@ def _origin(summary: dict[str, Any], which: str) -> str:
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps of the settings: no path of the machine that trained."""
-    kept = {key: value for key, value in config.items() if key != "data"}
-    for key in ("vfm_weights", "init", "points"):
-        if kept.get(key):
-            kept[key] = Path(kept[key]).name
-    for key in ("mine", "missed"):
-        kept[key] = [Path(each).name for each in kept.get(key, ())]
-    return kept
+    return {key: value for key, value in by_name(config).items() if key != "data"}

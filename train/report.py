@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ _STUDENT_AND_TEACHER = {"light": "student", "main": "teacher"}
 """What the branches of `semantic_priors` are called."""
 
 
-def report_run(folder: Path, output: Path, which: str = "best", *, branch: str = "light") -> Path:
+def report_run(
+    folder: Path, output: Path, which: str = "best", *, branch: str = "light", moved: Iterable[str] = ()
+) -> Path:
     """Evaluate the kept weights of a run on its val splits and write ``report.html`` with its pictures.
 
     Args:
@@ -39,6 +41,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
         which: ``"best"`` (chosen on the val splits) or ``"last"``.
         branch: ``"light"``, the network that is kept, or of an FDEP run, with ``which`` "last", ``"main"`` or
             ``"both"`` side by side.
+        moved: Data sets of the run that lie elsewhere by now, as in ``judged_splits``.
 
     Returns:
         Path of ``report.html``. Beside it lie ``training.png`` and what ``core.report.write_report`` writes.
@@ -55,7 +58,7 @@ def report_run(folder: Path, output: Path, which: str = "best", *, branch: str =
     networks, summary = _branches(folder, which, branch)
     config = stored_config(summary)
     named = _STUDENT_AND_TEACHER if isinstance(config, SemanticPriorsConfig) else {}
-    val_sets = judged_splits(config.data, summary["validation"])
+    val_sets = judged_splits(config.data, summary["validation"], moved=moved)
     if not val_sets:
         raise DatasetError(f"{folder}: the run has no val split to report on; its curves are in tensorboard/")
     if len(networks) * len(val_sets) > len(COLOURS):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,19 @@ def test_settings_in_the_manifest_repeat_the_run(package: Package, finished: Pat
     stored = json.loads(json.dumps(package.manifest.training["config"]))
     assert stored == {key: value for key, value in trained.items() if key != "data"}
     assert package.manifest.training["command"].endswith("--data tiny --seed 0")
+
+
+def test_a_run_whose_data_was_moved_is_packaged_when_told_where_it_lies(
+    finished: Path, package: Package, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, now = tmp_path / "run", tmp_path / tiny.name
+    shutil.copytree(finished, run)
+    shutil.copytree(tiny, now)
+    summary = json.loads((run / "run.json").read_text())
+    summary["config"]["data"] = ["/gone/" + tiny.name]
+    (run / "run.json").write_text(json.dumps(summary))
+    words = ["package", str(run), str(tmp_path / "package"), "--weights", "last"]
+    assert cli.main(words) == 1
+    assert "say where it lies now with --data FOLDER" in capsys.readouterr().err
+    assert cli.main([*words, "--data", str(now)]) == 0
+    assert read_package(tmp_path / "package").manifest.metrics == package.manifest.metrics

@@ -115,6 +115,24 @@ def test_a_killed_run_resumes_to_the_same_end(
     assert summary_of(folder) == summary_of(finished)
 
 
+def test_a_killed_run_goes_on_where_its_data_was_moved_to(
+    finished: Path, config: Make, tmp_path: Path, killed_in_epoch: Killed, tiny: Path
+) -> None:
+    before, now = tmp_path / "before" / tiny.name, tmp_path / "now" / tiny.name
+    shutil.copytree(tiny, before)
+    folder = tmp_path / "killed"
+    with killed_in_epoch(2):
+        train_supervised(config(data=(str(before),)), folder, hardware=CPU)
+    now.parent.mkdir()
+    before.rename(now)
+    shutil.copytree(now, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"data was \['tiny'\], now \['other'\]"):
+        train_supervised(config(data=(str(tmp_path / "other"),)), folder, hardware=CPU, resume=True)
+    train_supervised(config(data=(str(now),)), folder, hardware=CPU, resume=True)
+    assert_equal_files(finished / "last.safetensors", folder / "last.safetensors")
+    assert summary_of(folder)["config"]["data"] == [str(now)]
+
+
 def test_a_network_with_dropout_resumes_to_the_same_end(
     config: Make, tmp_path: Path, killed_in_epoch: Killed
 ) -> None:

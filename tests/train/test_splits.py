@@ -84,6 +84,20 @@ def test_the_splits_that_judged_are_opened_again_or_refused(
     assert val_splits(["mine"])
     monkeypatch.chdir(tmp_path.parent)
     with pytest.raises(
-        DatasetError, match=r"mine: the run's data set is not there, seen from .*; go to where"
+        DatasetError,
+        match=r"mine: the run's data set is not there, seen from .*--data FOLDER \(of the name mine\)",
     ):
         judged_splits(["mine"], judged)
+
+
+def test_the_splits_that_judged_are_found_where_they_were_moved(tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "before" / "mine"
+    shutil.copytree(tiny, root)
+    judged = [describe_set(val) for val in val_splits([str(root)])]
+    now = tmp_path / "now" / "mine"
+    now.parent.mkdir()
+    root.rename(now)
+    (val,) = judged_splits([str(root)], judged, moved=[str(now)])
+    assert val.root == now
+    with pytest.raises(DatasetError, match=r"now: the run has no data set of that name; it has mine"):
+        judged_splits([str(root)], judged, moved=[str(now.parent)])

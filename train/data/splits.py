@@ -73,22 +73,26 @@ def require_known(upright: Iterable[str], splits: Iterable[Dataset]) -> None:
         )
 
 
-def judged_splits(data: Iterable[str], judged: Iterable[Mapping[str, Any]]) -> list[Dataset]:
+def judged_splits(
+    data: Iterable[str], judged: Iterable[Mapping[str, Any]], *, moved: Iterable[str] = ()
+) -> list[Dataset]:
     """The val splits of a finished run, if they are still what it was judged on.
 
     Args:
         data: Folders of its settings.
         judged: ``validation`` of its summary: ``name`` and ``split_sha256`` of each set.
+        moved: Where some of those folders lie now; each keeps the name that it had.
 
     Raises:
         DatasetError: A folder is no longer there, or its val split has other frames: some may have been trained with.
     """
-    folders, expected = tuple(data), {str(each["name"]): str(each["split_sha256"]) for each in judged}
+    folders = _where_they_lie(data, moved)
+    expected = {str(each["name"]): str(each["split_sha256"]) for each in judged}
     for root in folders:
         if not Path(root).is_dir():
             raise DatasetError(
-                f"{root}: the run's data set is not there, seen from {Path.cwd()}; go to where the run was started, or "
-                "put the folder back"
+                f"{root}: the run's data set is not there, seen from {Path.cwd()}; say where it lies now with "
+                f"--data FOLDER (of the name {Path(root).name}), or go to where the run was started"
             )
     found = [each for each in val_splits(folders) if each.name in expected] if expected else []
     for name in expected:
@@ -100,6 +104,16 @@ def judged_splits(data: Iterable[str], judged: Iterable[Mapping[str, Any]]) -> l
                 "put its frames and lists back"
             )
     return found
+
+
+def _where_they_lie(data: Iterable[str], moved: Iterable[str]) -> tuple[str, ...]:
+    folders, now = tuple(data), {Path(each).resolve().name: each for each in moved}
+    if unknown := sorted(now.keys() - {Path(each).name for each in folders}):
+        raise DatasetError(
+            f"--data {', '.join(now[name] for name in unknown)}: the run has no data set of that name; it has "
+            f"{', '.join(sorted({Path(each).name for each in folders})) or 'none'}"
+        )
+    return tuple(now.get(Path(each).name, each) for each in folders)
 
 
 def _is_val_only(root: str) -> bool:
