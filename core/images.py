@@ -122,7 +122,7 @@ def _of_planes(pixels: NDArray[Any], path: Path, colour: str) -> Picture:
         return Picture(np.rint(planes @ _LUMA).astype(np.uint8), True)
     raise ColourError(
         f"{path}: three unequal colour planes; a false-colour palette is no temperature. Save the raw gray frame, "
-        'or, if it is a gray picture whose planes differ a little, pass the array '
+        "or, if it is a gray picture whose planes differ a little, pass the array "
         'pitviper.core.datasets.read_frame(path, colour="luma")'
     )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pitviper.sdk.errors import InputError
 
-__all__ = ["LogOdds", "log_odds_of"]
+__all__ = ["LogOdds", "log_odds_of", "threshold_text"]
 
 _LOWEST: Final = -80.0
 """Below this a probability in float32 is nearly 0, and no longer tells a pixel that counts from one that does not."""
@@ -62,3 +62,8 @@ def log_odds_of(threshold: float) -> float:
     if threshold <= 0:
         return -math.inf
     return math.inf if threshold >= 1 else math.log(threshold) - math.log1p(-threshold)
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold for people: a probability, or log-odds where probabilities cannot tell it from 1."""
+    return f"log-odds {threshold.log_odds:.4g}" if isinstance(threshold, LogOdds) else f"{threshold:g}"

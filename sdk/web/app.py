@@ -40,7 +40,8 @@ def make_app(
 
     ``GET /`` is the page; ``/api/about`` and ``/api/status`` are JSON; ``/api/events`` sends the status as server-sent
     events, one for each result; ``/picture/N.jpg`` is the frame of result N; ``/api/snapshot`` a zip. ``POST
-    /api/threshold`` takes ``{"threshold": T}`` and ``POST /api/recording`` takes ``{"recording": true}``.
+    /api/threshold`` takes ``{"threshold": T}``, or ``{"reset": true}`` for the one that the stream began with;
+    ``POST /api/recording`` takes ``{"recording": true}``.
 
     Args:
         view: What is shown; started and stopped by the caller.
@@ -92,9 +93,13 @@ class _Service:
         )
 
     async def threshold(self, request: Request) -> Response:
-        value = (await json_object(request)).get("threshold")
+        body = await json_object(request)
+        if body.get("reset") is True and len(body) == 1:
+            self._view.reset_threshold()
+            return JSONResponse({"threshold": self._view.threshold})
+        value = body.get("threshold")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            return PlainTextResponse('needed is {"threshold": T} with T in [0, 1)', 400)
+            return PlainTextResponse('needed is {"threshold": T} with T in [0, 1), or {"reset": true}', 400)
         try:
             self._view.threshold = float(value)
         except InputError as error:

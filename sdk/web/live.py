@@ -20,6 +20,7 @@ from PIL import Image
 
 from pitviper.sdk.draw import ToneMap
 from pitviper.sdk.errors import SdkError, SinkError
+from pitviper.sdk.log_odds import log_odds_of, threshold_text
 from pitviper.sdk.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class LiveView:
         self._flags: set[str] = set()
         self._recorder: Any = None
         self._pipeline = Pipeline(source, detector, on_result=self._take, **options)
+        self._begun_with = self._pipeline.threshold
 
     @property
     def pipeline(self) -> Pipeline:
@@ -116,7 +118,11 @@ class LiveView:
     @threshold.setter
     def threshold(self, value: float) -> None:
         self._pipeline.threshold = value
-        self._tell("threshold", f"Threshold {self._pipeline.threshold:g}.")
+        self._tell("threshold", f"Threshold {threshold_text(self._pipeline.threshold)}.")
+
+    def reset_threshold(self) -> None:
+        """Back to the threshold that the stream began with, which a calibration may have chosen."""
+        self.threshold = self._begun_with
 
     def start(self) -> LiveView:
         """Begin; returns at once."""
@@ -161,6 +167,8 @@ class LiveView:
             "state": self._pipeline.state,
             "stats": self._pipeline.stats.to_dict(),
             "threshold": self.threshold,
+            "threshold_text": threshold_text(self.threshold),
+            "threshold_changed": log_odds_of(self.threshold) != log_odds_of(self._begun_with),
             "recording": recording,
             "result": found,
             "events": events,

@@ -65,8 +65,9 @@ function show(status) {
   showState(status.state);
   if (!sliding) {
     slider.value = String(status.threshold);
-    say("threshold-value", status.threshold.toFixed(2));
+    say("threshold-value", status.threshold_text);
   }
+  byId("reset").disabled = !status.threshold_changed;
   recording = status.recording !== null;
   byId("record").setAttribute("aria-pressed", String(recording));
   say("record", recording ? "Stop recording" : "Record");
@@ -100,12 +101,13 @@ async function change(path, value) {
 
 slider.addEventListener("input", () => {
   sliding = true;
-  say("threshold-value", Number(slider.value).toFixed(2));
+  say("threshold-value", String(Number(slider.value)));
 });
 slider.addEventListener("change", async () => {
   await change("/api/threshold", { threshold: Number(slider.value) });
   sliding = false;
 });
+byId("reset").addEventListener("click", () => change("/api/threshold", { reset: true }));
 byId("record").addEventListener("click", () => change("/api/recording", { recording: !recording }));
 byId("snapshot").addEventListener("click", () => window.location.assign("/api/snapshot"));
 byId("hold").addEventListener("click", () => {

@@ -69,8 +69,10 @@ def test_the_slider_changes_the_count(page: Page, until: Until) -> None:
         "[...document.querySelectorAll('#rows td:nth-child(4)')].every(cell => Number(cell.textContent) >= 0.99)",
     )
     assert page.text_content("#threshold-value") == "0.99"
-    slide(0.5)
+    page.click("#reset")
     page.wait_for_selector("#events li:has-text('Threshold 0.5.')")
+    page.wait_for_selector("#reset:disabled")
+    assert page.text_content("#threshold-value") == "0.5"
 
 
 def test_recording_and_snapshot(page: Page, server: Any) -> None:

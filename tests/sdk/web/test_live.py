@@ -129,6 +129,25 @@ def test_the_threshold_takes_effect_with_the_next_frame(view: LiveView, feed: Fe
     assert [e["text"] for e in view.status()["events"] if e["kind"] == "threshold"][-1] == "Threshold 0.999."
 
 
+def test_the_threshold_goes_back_to_one_that_no_probability_can_say(
+    detector: sdk.Detector, feed: Feed
+) -> None:
+    calibrated = sdk.LogOdds(18.5)
+    view = LiveView(feed, detector, threshold=calibrated).start()
+    client = TestClient(make_app(view), base_url="http://localhost")
+    try:
+        status = client.get("/api/status").json()
+        assert (status["threshold_text"], status["threshold_changed"]) == ("log-odds 18.5", False)
+        client.post("/api/threshold", json={"threshold": 0.25}, headers={HEADER: "1"})
+        status = client.get("/api/status").json()
+        assert (status["threshold_text"], status["threshold_changed"]) == ("0.25", True)
+        assert client.post("/api/threshold", json={"reset": True}, headers={HEADER: "1"}).status_code == 200
+        assert repr(view.threshold) == "LogOdds(18.5)"
+        assert not view.status()["threshold_changed"]
+    finally:
+        view.stop()
+
+
 def test_a_snapshot_holds_every_bit(view: LiveView, feed: Feed) -> None:
     with pytest.raises(sdk.SdkError, match="no frame yet"):
         view.snapshot()
@@ -204,6 +223,7 @@ def test_the_application_shows_and_changes(view: LiveView, feed: Feed) -> None:
 BAD_BODIES = [
     b"", b"{", b"[]", b"null", b"NaN", b'{"threshold": "0.5"}', b'{"threshold": true}', b'{"threshold": NaN}',
     b'{"threshold": 1e999}', b'{"threshold": -1}', b'{"recording": 1}', b"[" * 4000, b"\xff\xfe", b'{"threshold": {}}',
+    b'{"reset": false}', b'{"reset": true, "threshold": 0.5}x', b'{"reset": true, "a": 1}',
 ]  # fmt: skip
 
 
