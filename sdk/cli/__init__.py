@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pitviper import __version__
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _replace_closed_streams()
     parser = build_parser()
     args, others = parser.parse_known_args(argv)
     if others:
@@ -121,6 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             print("pitviper: interrupted; what was written is complete up to here", file=sys.stderr)
             return exits.TERMINATED if interrupts.received == signal.SIGTERM else exits.INTERRUPTED
+
+
+def _replace_closed_streams() -> None:
+    """What a caller has closed (``>&-``, some service managers) is None in Python; what goes there is let go."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -261,6 +261,16 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_closed_streams_do_not_end_a_run(closed: str, tmp_path: Path) -> None:
+    number, out = {"stdout": 1, "stderr": 2}[closed], tmp_path / "out.jsonl"
+    command = [sys.executable, "-I", "-c", PROGRAM, "detect", SCENE, "--json", str(out), *FAST]
+    shell = f'exec "$@" {number}>&-'
+    done = subprocess.run(["sh", "-c", shell, "sh", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(lines(out.read_text())) == 4
+
+
 def dataset(root: Path) -> Path:
     for name in ("images", "masks", "splits"):
         (root / name).mkdir(parents=True)
