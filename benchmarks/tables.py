@@ -142,6 +142,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "fdep_use": ("fdep_use", fdep_table.use),
     "fdep_published": ("fdep_published", fdep_table.tables),
     "fdep_published_use": ("fdep_published_use", fdep_table.use),
+    "fdep_long": ("fdep_long", fdep_table.tables),
     "prior_probe": ("prior_probe", fdep_table.probe),
     "first_masks": ("first_masks", first_masks.table),
     "points": ("points", points_table.markdown),
