@@ -230,7 +230,7 @@ def _save(run: TrainingRun) -> None:
 def _require_same(numbers: dict[str, Any], config: TrainingConfig, facts: dict[str, Any]) -> None:
     if recipe_of(numbers) != config.recipe:
         raise ValueError(f"the run is one of {recipe_of(numbers)!r}, not of {config.recipe!r}")
-    # Files and folders by name: what is in them is known by the facts, wherever they lie now.
+    # Files and folders by name, wherever they lie now: the facts hold the hashes of files and of the lists of frames.
     saved, given = (by_name(each.to_dict()) for each in (type(config).from_dict(numbers["config"]), config))
     changed = [f"{key} was {saved[key]}, now {given[key]}" for key in given if saved[key] != given[key]]
     if changed:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pitviper.core.datasets import Dataset, drawn_remark, no_target_remark
-from pitviper.core.images import ImageError, read_frame
+from pitviper.core.images import ColourError, read_frame
 from pitviper.train.data.registration import mask_offsets, offset_remark
 from pitviper.train.data.store import StoredFrame
 
@@ -57,14 +57,14 @@ def _say_masks(dataset: Dataset, frames: Sequence[StoredFrame]) -> None:
 
 
 def _say_colour(dataset: Dataset) -> None:
-    """Of colour pictures training takes the luma, and a detector refuses them; some frames tell for all."""
+    """Of colour pictures training takes the luma, and a detector only when told to; some frames tell for all."""
     for sample in dataset.samples[:: max(1, len(dataset.samples) // _LOOKED_AT)]:
         try:
             read_frame(sample.frame)
-        except ImageError:
+        except ColourError:
             say(
                 f"{dataset.name}: pictures with unequal colour planes, {sample.frame.name} for one; training takes "
-                "their luma, but detect refuses such pictures: give it gray ones"
+                "their luma, and detect does so with --source-option colour=luma; without it, it refuses them"
             )
             return
 

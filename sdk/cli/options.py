@@ -85,7 +85,7 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         type=key_value,
         metavar="KEY=VALUE",
-        help="FFmpeg's option for a camera or RTSP, such as input_format=gray16le; repeatable",
+        help="an option of the source: input_format=gray16le of a camera, colour=luma of image files; repeatable",
     )
 
 

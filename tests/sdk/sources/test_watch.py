@@ -60,6 +60,20 @@ def test_a_broken_file_raises_or_is_counted(tmp_path: Path) -> None:
             source.close()
 
 
+def test_colour_pictures_are_refused_or_their_luma_is_taken(tmp_path: Path) -> None:
+    gray = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) % 256
+    planes = np.dstack([gray, gray, gray // 2 * 2]).astype(np.uint8)
+    for options in ({}, {"colour": "luma"}):
+        source = open_source(f"watch:{tmp_path}", timeout_s=0.1, options=options)
+        Image.fromarray(planes).save(tmp_path / "colour.png")
+        if not options:
+            with pytest.raises(sdk.SourceError, match="--source-option colour=luma"):
+                next(source)
+        else:
+            assert next(source).flags == ("colour_ignored",)
+            source.close()
+
+
 def test_a_folder_that_goes_away_is_lost(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
